@@ -1,0 +1,45 @@
+# Everything from a clean clone, with git, make and Python 3.11 only.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types bench ui lock docs-shots clean
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install it, or say where it is: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing from requirements.lock (about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/audit-pipeline demo ./demo --days 14
+
+test: $(STAMP) lint types
+	@$(BIN)/python -m pytest --quiet
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks.run
+
+ui: $(STAMP)
+	@test -f demo/pipeline.yaml || $(MAKE) demo
+	@$(BIN)/audit-pipeline -c demo/pipeline.yaml ui
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header \
+	  --extra dev --extra build --output-file requirements.lock pyproject.toml
+
+docs-shots: $(STAMP)
+	@$(BIN)/python -m benchmarks.shots
+
+clean:
+	rm -rf $(VENV) demo

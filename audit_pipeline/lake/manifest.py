@@ -1,0 +1,140 @@
+"""Manifest entries: the facts of one collection, chained by hash. Canonical JSON (RFC 8785), one file an entry.
+
+Belongs here: the shape of an entry, its hash, reading and appending. Not here: what is collected (`sources`) or checked (`verify`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import Any
+
+import msgspec
+import rfc8785
+
+from audit_pipeline.lake.store import Lake
+
+VERSION = 1
+NO_PREVIOUS = "0" * 64
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or page as collected, a slice of the segment."""
+
+    name: str
+    offset: int
+    length: int
+    sha256: str
+    visible_time: str | None = None
+    """RFC 3339; see `visible_from`"""
+    visible_from: str = "collected"
+    """`delivery` (stamp of the source), `modified` (time of the file) or `collected`"""
+    encoding: str = "plain"
+    """plain | gzip | zstd | bzip2 | xz"""
+    at: int = 0
+    """where the slice begins in the inflated file; more than 0 when earlier lines were collected before"""
+    error: str | None = None
+    """what was wrong already at collection (`unreadable: ...`); null for a readable file"""
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """What the source or the collector said about completeness; `code` is a reason code of contracts.md."""
+
+    code: str
+    detail: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One collection: at most one segment. `segment` is null when there was nothing new: that it was asked is a fact too."""
+
+    v: int = VERSION
+    source: str
+    sequence: int
+    previous: str = NO_PREVIOUS
+    segment: str | None = None
+    """path below the lake's root"""
+    bytes: int = 0
+    sha256: str | None = None
+    root: str | None = None
+    records: int | None = None
+    """how many records the source said it gave; null where it does not say"""
+    members: list[Member] = []
+    request: dict[str, Any] = {}
+    """what was asked: `from` and `to` (RFC 3339, null for open) bound the event days that the collection covers"""
+    cursor_in: str | None = None
+    cursor_out: str | None = None
+    collected_at: str
+    clock: str = "system"
+    remarks: list[Remark] = []
+    collector: str = ""
+    hash: str = ""
+
+    def covers(self, day: dt.date) -> bool:
+        """Whether the collection asked for the whole of a UTC day, and did not fail."""
+        if any(remark.code == "collection_failed" for remark in self.remarks):
+            return False
+        start, end = day.isoformat(), (day + dt.timedelta(days=1)).isoformat()
+        low, high = self.request.get("from"), self.request.get("to")
+        return (low is None or low <= start + "T00:00:00Z") and (high is None or high >= end + "T00:00:00Z")
+
+
+def folder(source: str) -> str:
+    """Where a source's entries lie."""
+    return f"raw/{source}/manifest"
+
+
+def file(source: str, sequence: int) -> str:
+    """The file of one entry."""
+    return f"{folder(source)}/{sequence:08d}.json"
+
+
+def encode(entry: Entry) -> bytes:
+    """The entry's canonical JSON with its hash: the bytes that are stored."""
+    body = msgspec.to_builtins(entry)
+    body.pop("hash")
+    digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+    return rfc8785.dumps({**body, "hash": digest})
+
+
+def decode(data: bytes) -> Entry:
+    """The entry in stored bytes.
+
+    Raises:
+        msgspec.DecodeError: they are no entry.
+    """
+    return msgspec.json.decode(data, type=Entry)
+
+
+def sequences(lake: Lake, source: str) -> list[int]:
+    """The numbers of a source's entries, in order."""
+    return sorted(
+        int(name[:-5]) for name in lake.names(folder(source)) if name.endswith(".json") and name[:-5].isdigit()
+    )
+
+
+def read(lake: Lake, source: str, sequence: int) -> Entry:
+    """One entry."""
+    return decode(lake.read(file(source, sequence)))
+
+
+def entries(lake: Lake, source: str) -> list[Entry]:
+    """All entries of a source, in order."""
+    return [read(lake, source, sequence) for sequence in sequences(lake, source)]
+
+
+def append(lake: Lake, entry: Entry) -> Entry:
+    """Store the entry as the next of its source's chain.
+
+    The sequence must be the last one plus one; `previous` is set here to the SHA-256 of the last entry's file as stored.
+
+    Raises:
+        FileExistsError: another collector was first.
+    """
+    previous = (
+        NO_PREVIOUS
+        if entry.sequence == 1
+        else hashlib.sha256(lake.read(file(entry.source, entry.sequence - 1))).hexdigest()
+    )
+    data = encode(msgspec.structs.replace(entry, previous=previous))
+    lake.create(file(entry.source, entry.sequence), data)
+    return decode(data)

@@ -1,0 +1,98 @@
+"""DuckDB over the lake's tables: in memory, one view a table, explicit path lists.
+
+Belongs here: the connection and the views over files. Not here: views that need decisions (`findings`), or any number.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+import duckdb
+import pyarrow as pa
+
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.tables import TABLES
+
+MEMORY_LIMIT = "700MB"
+
+
+def connect(
+    lake: Lake, *, since: dt.date | None = None, until: dt.date | None = None, tables: Iterable[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A connection that sees the tables' partitions from `since` to `until`, both included; times are UTC.
+
+    A day's tables are made through `until=day`, so that nothing later can enter them.
+    """
+    con = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": MEMORY_LIMIT,
+            "TimeZone": "UTC",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    con.execute("SET preserve_insertion_order = false")
+    if lake.local:
+        con.execute("SET temp_directory = ?", [lake.path(".tmp/duckdb")])
+    else:
+        con.register_filesystem(lake.fs)
+    for name in tables or TABLES:
+        add_view(con, name, TABLES[name].schema, partition_files(lake, name, since, until))
+    return con
+
+
+def partition_files(
+    lake: Lake, name: str, since: dt.date | None = None, until: dt.date | None = None, source: str | None = None
+) -> list[str]:
+    """The files of a table's partitions between two days, as DuckDB reads them."""
+    table = TABLES[name]
+    sources: list[str | None] = [source]
+    if table.by_source and source is None:
+        sources = [folder.removeprefix("source=") for folder in lake.names(name) if folder.startswith("source=")]
+    found = [
+        (day, one)
+        for one in sources
+        for day in lake.days(name, one)
+        if (since is None or day >= since) and (until is None or day <= until)
+    ]
+    prefix = "" if lake.local else f"{protocol(lake)}://"
+    return [
+        prefix + lake.path(table.file(day, one))
+        for day, one in sorted(found, key=lambda item: (item[0], item[1] or ""))
+    ]
+
+
+def protocol(lake: Lake) -> str:
+    """The URL scheme of the lake's file system."""
+    found = lake.fs.protocol
+    return str(found if isinstance(found, str) else found[0])
+
+
+def add_view(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, files: list[str]) -> None:
+    """A view over Parquet files of one schema; a column that older files lack is null; without files it is empty."""
+    if not files:
+        con.register(name, schema.empty_table())
+        return
+    listed = "[" + ", ".join(quote(file) for file in files) + "]"
+    union = (
+        ""
+        if all(_columns(con, quote(file)) == set(schema.names) for file in {files[0], files[-1]})
+        else ", union_by_name = true"
+    )
+    have = _columns(con, listed + union) if union else set(schema.names)
+    columns = ", ".join(f'"{column}"' if column in have else f'NULL AS "{column}"' for column in schema.names)
+    con.execute(f'CREATE OR REPLACE VIEW "{name}" AS SELECT {columns} FROM read_parquet({listed}{union})')
+
+
+def _columns(con: duckdb.DuckDBPyConnection, argument: str) -> set[str]:
+    return {
+        row[0]
+        for row in con.execute(f"SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet({argument}))").fetchall()
+    }
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,298 @@
+"""Configuration: `pipeline.yaml` and the environment, as pydantic models.
+
+Belongs here: keys, defaults, and errors that name file, key and remedy. Not here: what the values do. Secrets never stand in
+the file: a key ending in `_env` names the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from audit_pipeline.clock import Clock, SimulatedClock, SystemClock, as_of
+from audit_pipeline.errors import ConfigError
+
+CONFIG_ENV = "AUDIT_PIPELINE_CONFIG"
+DEFAULT_FILE = "pipeline.yaml"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def _duration(value: object) -> object:
+    """`2h`, `400d`, `90m` to a timedelta."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value)
+        if not match:
+            raise ValueError("write a whole number and a unit of s, m, h, d or w, such as 2h")
+        return dt.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    return value
+
+
+def _clock_time(value: object) -> object:
+    if isinstance(value, int):  # YAML 1.1 reads an unquoted 03:00 as 180 (base 60)
+        raise ValueError('put the time in quotes, such as "03:00"')
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", value):
+        raise ValueError("use a name of lower-case letters, digits and _, beginning with a letter, at most 63")
+    return value
+
+
+Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
+ClockTime = Annotated[dt.time, BeforeValidator(_clock_time)]
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; an unknown key is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(Section):
+    """A configured place that logs come from."""
+
+    type: str = Field(description="collector, such as files")
+    format: str = Field(description="record format, such as cloudtrail")
+    paths: list[str] = Field(
+        default_factory=list, description="globs; relative to the configuration's folder; fsspec URLs are allowed"
+    )
+    storage: dict[str, Any] = Field(
+        default_factory=dict, description="options for fsspec, such as endpoint_url; no secrets"
+    )
+    zone: str = Field(default="UTC", description="time zone where the format has none")
+    year: int | None = Field(
+        default=None, description="year where the format has none and the file's time does not tell it"
+    )
+    team: Name | None = Field(default=None, description="who owns the source")
+    settles_after: Duration = Field(
+        default=dt.timedelta(hours=2), description="when a day's records have normally all arrived"
+    )
+    expected: list[str] = Field(default_factory=list, description="senders that must be heard")
+
+
+class TeamSettings(Section):
+    """Who is told, and what they own (`source:NAME`, `service:NAME`)."""
+
+    mail: list[str] = Field(default_factory=list)
+    owns: list[str] = Field(default_factory=list)
+
+
+class HoursSettings(Section):
+    """Working hours, for what is off-hours."""
+
+    zone: str = "UTC"
+    days: str = "mon-fri"
+    from_: ClockTime = Field(default=dt.time(7), alias="from")
+    to: ClockTime = dt.time(19)
+    holidays: str | None = None
+
+
+class BudgetSettings(Section):
+    """Ceilings on what asks for a person's time."""
+
+    anomalies_per_day: int = 5
+    findings_per_team_and_day: int = 3
+    findings_per_day: int = 10
+
+
+class PrivacySettings(Section):
+    """Where people appear by name and where by pseudonym."""
+
+    mail: Literal["names", "pseudonyms"] = "pseudonyms"
+    page: Literal["names", "pseudonyms"] = "names"
+    monthly: Literal["names", "pseudonyms"] = "pseudonyms"
+
+
+class ReportTo(Section):
+    """Recipients of one kind of report."""
+
+    to: list[str] = Field(default_factory=list)
+
+
+class ReportSettings(Section):
+    """Who gets which report, and how much is in the mail."""
+
+    daily: ReportTo = ReportTo()
+    weekly: ReportTo = ReportTo()
+    monthly: ReportTo = ReportTo()
+    base_url: str | None = None
+    detail: Literal["counts", "titles", "full"] = "titles"
+
+
+class SmtpSettings(Section):
+    """The mail server; the password is read from the environment variable named here."""
+
+    host: str = "localhost"
+    port: int = 25
+    security: Literal["none", "starttls", "tls"] = "none"
+    from_: str = Field(default="audit@localhost", alias="from")
+    username: str | None = None
+    password_env: str = "SMTP_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
+    timeout_s: float = 30
+
+
+class RetentionSettings(Section):
+    """How long evidence and tables are kept."""
+
+    raw: Duration = dt.timedelta(days=400)
+    events: Duration = dt.timedelta(days=400)
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    lake: str = "./lake"
+    state_url: str = "sqlite:///state.db"
+    clock: Literal["system", "simulated"] = "system"
+    run_at: ClockTime = dt.time(3)
+    start: dt.date
+    sources: dict[Name, SourceSettings]
+    teams: dict[Name, TeamSettings] = Field(default_factory=dict)
+    identities: str | None = None
+    hours: HoursSettings = HoursSettings()
+    releases: str | None = None
+    scope: str | None = None
+    budgets: BudgetSettings = BudgetSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    reports: ReportSettings = ReportSettings()
+    smtp: SmtpSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
+    heartbeat_url: str | None = None
+    _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
+
+    @model_validator(mode="after")
+    def _teams_exist(self) -> Self:
+        for name, source in self.sources.items():
+            if source.team and source.team not in self.teams:
+                raise ValueError(
+                    f"sources.{name}.team is {source.team!r}, which stands not under teams: add it there, or name one of {sorted(self.teams) or 'none yet'}"
+                )
+        if not self.sources:
+            raise ValueError("sources is empty: add one, `audit-pipeline init` shows how")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Settings:
+        """Read `path`, else `AUDIT_PIPELINE_CONFIG`, else `./pipeline.yaml`.
+
+        Raises:
+            ConfigError: naming file, key and remedy.
+        """
+        file = Path(path or os.environ.get(CONFIG_ENV) or DEFAULT_FILE).absolute()
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{file}: no such file. Run `audit-pipeline init` to make one, or say where it is with -c or {CONFIG_ENV}."
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: cannot be read ({error}). It must be a readable UTF-8 text file.") from None
+        return cls.from_text(text, file)
+
+    @classmethod
+    def from_text(cls, text: str, file: Path) -> Settings:
+        """Parse the text of `file`; see `load`."""
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise ConfigError(
+                f"{file}{where}: not valid YAML ({getattr(error, 'problem', error)}). Mend that line."
+            ) from None
+        if not isinstance(data, dict):
+            raise ConfigError(f"{file}: holds no keys. Run `audit-pipeline init` to see what belongs there.")
+        try:
+            settings = cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explain(file, item) for item in error.errors(include_url=False))) from None
+        settings._file = file
+        return settings
+
+    @property
+    def file(self) -> Path:
+        """The file the configuration was read from."""
+        return self._file
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._file.parent
+
+    def resolve(self, path: str) -> str:
+        """A path relative to the configuration, or a URL as it is."""
+        return path if "://" in path else os.path.normpath(self.root / path)
+
+    @property
+    def lake_url(self) -> str:
+        """The lake's root: an absolute path or an object-store URL."""
+        return self.resolve(self.lake)
+
+    @property
+    def state_url_resolved(self) -> str:
+        """The database URL; a relative SQLite file starts from the configuration's folder."""
+        prefix = "sqlite:///"
+        if (
+            self.state_url.startswith(prefix)
+            and not self.state_url.startswith(prefix + "/")
+            and self.state_url != "sqlite:///:memory:"
+        ):
+            return prefix + str(self.root / self.state_url.removeprefix(prefix))
+        return self.state_url
+
+    def as_of(self, day: dt.date) -> dt.datetime:
+        """The as-of of a day: the next midnight UTC plus `run_at`."""
+        return as_of(day, self.run_at)
+
+    def clock_for(self, day: dt.date) -> Clock:
+        """The clock of a run of `day`: the machine's, or (simulated) the night after it."""
+        return SimulatedClock(self.as_of(day)) if self.clock == "simulated" else SystemClock()
+
+
+def _explain(file: Path, item: Any) -> str:
+    """One pydantic error in words: file, key, what is wrong, what to do."""
+    where = [str(part) for part in item["loc"] if part != "[key]"]
+    key = ".".join(where) or "(top level)"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where[-1], _valid_keys(item["loc"][:-1]), n=1)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"valid keys here: {', '.join(sorted(_valid_keys(item['loc'][:-1])))}"
+        )
+        return f"{file}: {key}: unknown key, {hint}"
+    if item["type"] == "missing":
+        return f"{file}: {key}: is missing; add it (`audit-pipeline init` shows an example)"
+    shown = "" if item["type"] == "value_error" or "password" in key else f" (found {str(item['input'])[:60]!r})"
+    return f"{file}: {key}: {item['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys that are allowed below `loc`."""
+    model: Any = Settings
+    for part in loc:
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            field = next((f for f in getattr(model, "model_fields", {}).values() if f.alias == part), None)
+        annotation = field.annotation if field is not None else model
+        args = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = args[0] if args else annotation
+    return [f.alias or name for name, f in model.model_fields.items()] if hasattr(model, "model_fields") else []
