@@ -33,6 +33,14 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """plain | gzip | zstd | bzip2 | xz"""
     at: int = 0
     """where the slice begins in the inflated file; more than 0 when earlier lines were collected before"""
+    inflated: int = 0
+    """length of the slice when inflated, for files of lines"""
+    prefix: str | None = None
+    """SHA-256 of the inflated file from 0 to the slice's end: how a file of lines is known again; null for documents"""
+    size: int | None = None
+    """size of the file when it was taken whole"""
+    modified: str | None = None
+    """RFC 3339 modification time of the file"""
     error: str | None = None
     """what was wrong already at collection (`unreadable: ...`); null for a readable file"""
 

@@ -53,7 +53,7 @@ class Lake:
         local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
         lake = cls(root.rstrip("/"), fs, local)
         if local:
-            with lake._explained("cannot be made or written"):
+            with lake.explained("cannot be made or written"):
                 Path(root, _TMP).mkdir(parents=True, exist_ok=True)
         return lake
 
@@ -99,15 +99,13 @@ class Lake:
         if not self.local:
             self.fs.pipe_file(self.path(relative), data, mode="create")
             return
-        temporary = self._temporary()
-        with self._explained("cannot be written"):
+        temporary = self.temporary()
+        with self.explained("cannot be written"):
             try:
                 temporary.write_bytes(data)
                 _sync(temporary)
                 Path(self.path(relative)).parent.mkdir(parents=True, exist_ok=True)
-                os.link(
-                    temporary, self.path(relative)
-                )  # fails when it is there: the one atomic exclusive creation with content
+                os.link(temporary, self.path(relative))  # exclusive and atomic, with the content already there
                 _sync(Path(self.path(relative)).parent)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -120,15 +118,16 @@ class Lake:
     @contextlib.contextmanager
     def staged(self, relative: str) -> Iterator[Path]:
         """A local path to write to; on success it becomes `relative` in one step, on failure it is gone."""
-        temporary = self._temporary()
-        with self._explained("cannot be written"):
+        temporary = self.temporary()
+        with self.explained("cannot be written"):
             try:
                 yield temporary
-                self._publish(temporary, relative)
+                self.publish(temporary, relative)
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _publish(self, temporary: Path, relative: str) -> None:
+    def publish(self, temporary: Path, relative: str) -> None:
+        """Make a written local file the file `relative`, in one step; durable when this returns."""
         if not self.local:
             self.fs.put_file(str(temporary), self.path(relative))
             return
@@ -138,7 +137,7 @@ class Lake:
         temporary.replace(target)
         _sync(target.parent)
 
-    def _temporary(self) -> Path:
+    def temporary(self) -> Path:
         folder = Path(self.root, _TMP) if self.local else Path(os.environ.get("TMPDIR", "/tmp"), "audit_pipeline")  # noqa: S108 - names are random
         folder.mkdir(parents=True, exist_ok=True)
         return folder / uuid.uuid4().hex
@@ -157,22 +156,30 @@ class Lake:
             return
         from filelock import FileLock, Timeout
 
+        lock = FileLock(self.path(_LOCK), thread_local=False)
         try:
-            with self._explained("cannot be locked"), FileLock(self.path(_LOCK), timeout=timeout_s, thread_local=False):
-                self._clean()
-                yield
+            with self.explained("cannot be locked"):
+                lock.acquire(timeout=timeout_s)
         except Timeout:
             raise BusyError(
-                f"lake {self.root}: another run has been writing for {timeout_s:.0f} s. Wait for it to end (`audit-pipeline status`), then run again."
+                f"lake {self.root}: another run has been writing for {timeout_s:.0f} s. "
+                "Wait for it to end (`audit-pipeline status`), then run again."
             ) from None
+        try:
+            self._clean()
+            yield
+        finally:
+            lock.release()
 
     def _clean(self) -> None:
         """What a killed run left half done; only under the lock."""
-        for leftover in Path(self.root, _TMP).glob("*"):
-            leftover.unlink(missing_ok=True)
+        for leftover in Path(self.root, _TMP).iterdir():
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn an error of the file system into one that says where, why, and what to do."""
         try:
             yield
         except (FileExistsError, FileNotFoundError):

@@ -1,0 +1,242 @@
+"""The index: which record of which segment belongs to which day. Derived from raw, rebuildable, one small file a segment and day.
+
+Belongs here: making and reading index files. Not here: the events themselves (`unify`).
+The marker `index/source=S/<sequence>.json` is written last: a segment without one, or with one of an older format version, is
+indexed anew. So a kill, a mended zone or a new parser version heal by themselves.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit_pipeline.formats.base import Damage, Format, Keys
+from audit_pipeline.formats.inflate import inflate
+from audit_pipeline.lake import manifest, raw
+from audit_pipeline.lake.manifest import Entry
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.tables import INDEX_SCHEMA, TIME
+
+_DAY_US = 86_400_000_000
+_EPOCH = dt.date(1970, 1, 1)
+LAYOUT = 1
+"""Raised when index files change in themselves."""
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """That a segment is indexed, by what, and what it holds."""
+
+    format: str
+    entry: str
+    """the entry's hash"""
+    counts: list[int]
+    """records of each member, in order: where a member's lines begin"""
+    days: dict[str, list[int]]
+    """event day to [records, rejects]"""
+
+
+@dataclass
+class _Rows:
+    """Columns of the index while a segment is read; one chunk a member."""
+
+    member: list[int] = field(default_factory=list)
+    line: list[int | None] = field(default_factory=list)
+    key_hash: list[bytes | None] = field(default_factory=list)
+    content_hash: list[bytes | None] = field(default_factory=list)
+    time_us: list[int | None] = field(default_factory=list)
+    day: list[int] = field(default_factory=list)
+    reason: list[str | None] = field(default_factory=list)
+    detail: list[str | None] = field(default_factory=list)
+
+    def add_reject(self, member: int, line: int | None, day: int, reason: str, detail: str) -> None:
+        """A record, or a part of a member, that is no event."""
+        for column, value in zip(
+            (
+                self.member,
+                self.line,
+                self.key_hash,
+                self.content_hash,
+                self.time_us,
+                self.day,
+                self.reason,
+                self.detail,
+            ),
+            (member, line, None, None, None, day, reason, detail),
+            strict=True,
+        ):
+            column.append(value)  # type: ignore[arg-type]
+
+
+def version(form: Format) -> str:
+    """What an index was made by: format, its version, and the layout of the index."""
+    return f"{form.name}/{form.version}.{LAYOUT}"
+
+
+def ensure(lake: Lake, source: str, form: Format) -> list[dt.date]:
+    """Index every segment that is not indexed yet; returns the days that got rows."""
+    touched: set[dt.date] = set()
+    names = set(lake.names(f"index/source={source}"))
+    for sequence in manifest.sequences(lake, source):
+        marker = _read_marker(lake, source, sequence) if f"{sequence:08d}.json" in names else None
+        if marker is None or marker.format != version(form):
+            touched.update(_index(lake, manifest.read(lake, source, sequence), form))
+    return sorted(touched)
+
+
+def markers(lake: Lake, source: str) -> dict[int, Marker]:
+    """All markers of a source by sequence."""
+    names = [name for name in lake.names(f"index/source={source}") if name.endswith(".json")]
+    return {
+        int(name[:-5]): msgspec.json.decode(lake.read(f"index/source={source}/{name}"), type=Marker) for name in names
+    }
+
+
+def indexed_days(lake: Lake, source: str) -> list[dt.date]:
+    """The days that have records or rejects in the index, in order."""
+    return sorted({dt.date.fromisoformat(day) for marker in markers(lake, source).values() for day in marker.days})
+
+
+def index_count(lake: Lake, source: str, day: dt.date) -> int:
+    """Rows that the index gives a day: records and rejects."""
+    return sum(sum(marker.days.get(day.isoformat(), [0, 0])) for marker in markers(lake, source).values())
+
+
+def input_hash(lake: Lake, source: str, day: dt.date) -> str:
+    """What the events of a day are made from: format and the entries that have rows of it. Equal inputs, equal events."""
+    found = {n: m for n, m in markers(lake, source).items() if day.isoformat() in m.days}
+    text = "\n".join(f"{marker.format} {number} {marker.entry}" for number, marker in sorted(found.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file(source: str, day: dt.date, sequence: int) -> str:
+    """The index file of a segment and day."""
+    return f"index/source={source}/day={day.isoformat()}/{sequence:08d}.parquet"
+
+
+def _read_marker(lake: Lake, source: str, sequence: int) -> Marker | None:
+    try:
+        return msgspec.json.decode(lake.read(f"index/source={source}/{sequence:08d}.json"), type=Marker)
+    except msgspec.DecodeError:
+        return None
+
+
+def _index(lake: Lake, entry: Entry, form: Format) -> list[dt.date]:
+    """Read every member of a segment once; write a file a day, then the marker."""
+    rows = _Rows()
+    counts: list[int] = []
+    line = 0
+    for number, data in raw.members(lake, entry, range(len(entry.members))):
+        counts.append(_index_member(rows, entry, number, data, line, form))
+        line += counts[-1]
+    if entry.segment is None:
+        for number, member in enumerate(entry.members):
+            if member.error:
+                rows.add_reject(number, None, _fallback_day(entry, number), "unreadable", member.error)
+    days = dict(_write_days(lake, entry, rows))
+    marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()})
+    lake.write(f"index/source={entry.source}/{entry.sequence:08d}.json", msgspec.json.encode(marker))
+    return sorted(days)
+
+
+def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_line: int, form: Format) -> int:
+    """Rows of one member; returns how many records it was cut into."""
+    member = entry.members[number]
+    day = _fallback_day(entry, number)
+    if member.error:
+        rows.add_reject(number, None, day, "unreadable", member.error)
+        return 0
+    inflated = inflate(data, member.name)
+    split = form.split(inflated.data, inflated.whole) if inflated.data or inflated.whole else None
+    records = split.records if split else []
+    if inflated.fault == "corrupt":  # the checksum fails: nobody can tell which record changed, or into what
+        for offset in range(len(records)):
+            rows.add_reject(number, first_line + offset, day, "corrupt", inflated.detail)
+        if not records:
+            rows.add_reject(number, None, day, "corrupt", inflated.detail)
+        return len(records)
+    _add_records(rows, number, first_line, day, records, form.keys(records))
+    damaged = list(split.damaged) if split else []
+    if inflated.fault and not any(damage.reason == inflated.fault for damage in damaged):
+        damaged.append(Damage(len(inflated.data), inflated.fault, inflated.detail))
+    for damage in damaged:
+        detail = inflated.detail if damage.reason == inflated.fault and inflated.detail else damage.detail
+        rows.add_reject(number, None, day, damage.reason, f"{detail} (byte {damage.position} of the inflated member)")
+    return len(records)
+
+
+def _add_records(rows: _Rows, number: int, first_line: int, day: int, records: list[bytes], keys: Keys) -> None:
+    sha256 = hashlib.sha256
+    rows.member += [number] * len(records)
+    rows.line += range(first_line, first_line + len(records))
+    rows.key_hash += [sha256(key).digest()[:16] for key in keys.key]
+    rows.content_hash += [sha256(record).digest()[:16] for record in records]
+    rows.time_us += keys.time_us
+    rows.day += [day if time is None else time // _DAY_US for time in keys.time_us]
+    rows.reason += keys.reason
+    rows.detail += keys.detail
+
+
+def _fallback_day(entry: Entry, number: int) -> int:
+    """The day (since 1970) of what has no event time: of the member's visible time, else of its collection."""
+    moment = dt.datetime.fromisoformat(entry.members[number].visible_time or entry.collected_at)
+    return (moment.date() - _EPOCH).days
+
+
+def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date, list[int]]]:
+    if not rows.day:
+        return
+    days = np.array(rows.day, dtype=np.int32)
+    members = np.array(rows.member, dtype=np.int64)
+    names = pa.array([member.name for member in entry.members], pa.string())
+    visible = pa.array(
+        [_micros(member.visible_time) if member.visible_from != "collected" else None for member in entry.members],
+        pa.int64(),
+    ).cast(TIME)
+    table = pa.table(
+        {
+            "source": _constant(entry.source, len(days)),
+            "day": pa.array(days).cast(pa.date32()),
+            "sequence": pa.array(np.full(len(days), entry.sequence, dtype=np.int64)),
+            "segment": _constant(entry.segment, len(days)),
+            "member": names.take(pa.array(members)),
+            "line": pa.array(rows.line, pa.int64()),
+            "key_hash": pa.array(rows.key_hash, pa.binary(16)),
+            "content_hash": pa.array(rows.content_hash, pa.binary(16)),
+            "time": pa.array(rows.time_us, pa.int64()).cast(TIME),
+            "visible_time": visible.take(pa.array(members)),
+            "reason": pa.array(rows.reason, pa.string()),
+            "detail": pa.array(rows.detail, pa.string()),
+        },
+        schema=INDEX_SCHEMA,
+    )
+    for number in np.unique(days):
+        chosen = table.filter(pa.array(days == number))
+        day = _EPOCH + dt.timedelta(days=int(number))
+        with lake.staged(file(entry.source, day, entry.sequence)) as temporary:
+            pq.write_table(
+                chosen,
+                temporary,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=["source", "segment", "member", "reason", "detail"],
+            )
+        rejects = len(chosen) - chosen["reason"].null_count
+        yield day, [len(chosen) - rejects, rejects]
+
+
+def _constant(value: Any, length: int) -> pa.Array:
+    return pa.array([value], pa.string()).take(pa.array(np.zeros(length, dtype=np.int64)))
+
+
+def _micros(stamp: str | None) -> int | None:
+    if stamp is None:
+        return None
+    return (dt.datetime.fromisoformat(stamp) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

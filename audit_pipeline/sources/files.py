@@ -1,0 +1,307 @@
+"""Logs that lie in files: globs on a local disk or an object store (fsspec), plain or compressed.
+
+Belongs here: which bytes of which file are new. Not here: what they mean (`formats`), how they are kept (`lake.raw`).
+
+A file's identity is its content, so rotation, copytruncate and renaming lose nothing and double nothing: a file of lines continues
+a stream when it begins with all that was taken of it (hash of the prefix); a document is known by its hash. The same content under
+a second name that exists beside the first is collected again: the records say themselves whether they are extra copies.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import glob as globbing
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import msgspec
+
+from audit_pipeline.clock import UTC, rfc3339
+from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.inflate import encoding_of, inflate
+from audit_pipeline.lake.manifest import Entry, Member, Remark
+from audit_pipeline.lake.raw import Item
+from audit_pipeline.sources.base import Collection, Probe, SourceError
+
+MAX_FILE = 512 * 2**20
+"""Bytes of a compressed file or a document that is taken; lines have no bound."""
+SLICE = 32 * 2**20
+"""Bytes of a plain file of lines that become one member."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that a glob matched."""
+
+    path: str
+    size: int
+    modified: dt.datetime | None
+
+
+@dataclass
+class Known:
+    """What earlier entries say was taken."""
+
+    unchanged: set[tuple[str, int, str | None]] = field(default_factory=set)
+    """name, size and time of files that were taken whole"""
+    documents: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """SHA-256 of a document to its names"""
+    streams: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """end and prefix hash of what was taken of a stream, to its names"""
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> Known:
+        """From the chain."""
+        known = cls()
+        for member in (member for entry in entries for member in entry.members if member.error is None):
+            known.add(member)
+        return known
+
+    def add(self, member: Member) -> None:
+        """One member more."""
+        if member.prefix is None:
+            self.documents[member.sha256].add(member.name)
+        else:
+            self.streams[member.at + member.inflated, member.prefix].add(member.name)
+        if member.size is not None:
+            self.unchanged.add((member.name, member.size, member.modified))
+
+
+class FilesSource:
+    """Globs of files; see the module."""
+
+    def __init__(self, patterns: list[str], form: Format, storage: dict[str, Any], settles_after: dt.timedelta) -> None:
+        self._patterns, self._format, self._storage, self._settles = patterns, form, storage, settles_after
+
+    def collect(self, collection: Collection) -> Iterator[Item]:
+        """New content of all files visible by now; what cannot be read is named, and the rest is taken."""
+        known = Known.of(collection.known)
+        fs, files = self._find(collection)
+        present = {file.path for file in files}
+        later = 0
+        for file in files:
+            visible, visible_from = self._visible(file)
+            if visible is not None and visible > collection.now:
+                later += 1
+                continue
+            member = Member(
+                name=file.path, offset=0, length=0, sha256="", visible_time=rfc3339(visible) if visible else None, visible_from=visible_from,
+                modified=rfc3339(file.modified) if file.modified else None, size=file.size,
+            )  # fmt: skip
+            if (member.name, member.size, member.modified) in known.unchanged:
+                continue
+            for item in self._read(fs, file, member, known, present, collection):
+                if item.member.error is None:
+                    known.add(_kept(item))
+                yield item
+        if later:
+            collection.remarks.append(
+                Remark("future", f"{later} files carry a time after {rfc3339(collection.now)}: left for a later run")
+            )
+        collection.request.update({"from": None, "to": rfc3339(collection.now)})
+
+    def probe(self) -> list[Probe]:
+        """Whether each glob's folder is there and its newest file can be read."""
+        collection = Collection([], dt.datetime.max.replace(tzinfo=UTC))
+        try:
+            fs, files = self._find(collection)
+        except SourceError as error:
+            return [Probe("paths", False, str(error))]
+        probes = [Probe("paths", bool(files), f"{len(files)} files match {', '.join(self._patterns)}")]
+        probes += [Probe("folder", False, remark.detail) for remark in collection.remarks]
+        if files:
+            newest = max(files, key=lambda file: (file.modified or dt.datetime.min.replace(tzinfo=UTC), file.path))
+            try:
+                fs.cat_file(newest.path, start=0, end=1)
+                probes.append(Probe("read", True, f"newest file {newest.path}"))
+            except OSError as error:
+                probes.append(
+                    Probe(
+                        "read",
+                        False,
+                        f"{newest.path}: {error.strerror or error}. Give the user that runs this the right to read it.",
+                    )
+                )
+        return probes
+
+    def _find(self, collection: Collection) -> tuple[Any, list[Found]]:
+        """All matching files, sorted by path; a folder that cannot be read is remarked, a missing one is an error."""
+        found: dict[str, Found] = {}
+        fs: Any = None
+        for pattern in self._patterns:
+            try:
+                fs, path = fsspec.core.url_to_fs(pattern, **self._storage)
+                base = _base(path)
+                if not fs.exists(base):
+                    raise SourceError(
+                        f"{base}: no such folder or bucket (from paths: {pattern}). Mend the path, or mount what should be there."
+                    )
+                matches = fs.glob(path, detail=True)
+            except (PermissionError, ValueError, ImportError) as error:
+                raise SourceError(
+                    f"{pattern}: cannot be listed ({error}). Give the user that runs this the right to read it."
+                ) from error
+            except OSError as error:
+                raise SourceError(f"{pattern}: cannot be listed ({error.strerror or error}).") from error
+            collection.remarks += _unreadable_folders(fs, base)
+            for name, info in matches.items():
+                if info.get("type") != "directory":
+                    found[name] = Found(name, int(info.get("size") or 0), _modified(info))
+        return fs, [found[name] for name in sorted(found)]
+
+    def _visible(self, file: Found) -> tuple[dt.datetime | None, str]:
+        stamp = self._format.delivery_time(file.path)
+        if stamp is not None:
+            return stamp, "delivery"
+        return (file.modified, "modified") if file.modified is not None else (None, "collected")
+
+    def _read(
+        self, fs: Any, file: Found, member: Member, known: Known, present: set[str], collection: Collection
+    ) -> Iterator[Item]:
+        try:
+            with fs.open(file.path, "rb") as handle:
+                head = handle.read(64 * 1024)
+                encoding = encoding_of(head, file.path)
+                if encoding == "plain" and self._format.framing(head) == "lines":
+                    yield from self._lines(handle, head, member, known, present, collection)
+                    return
+                data = head + handle.read(MAX_FILE)
+        except OSError as error:
+            yield Item(b"", _replace(member, error=f"unreadable: {error.strerror or error}", size=None))
+            return
+        if len(data) > MAX_FILE:
+            yield Item(
+                b"", _replace(member, error=f"unreadable: over the bound of {MAX_FILE} bytes for one file", size=None)
+            )
+            return
+        if encoding != "plain":
+            inflated = inflate(data, file.path)
+            if inflated.fault is None and self._format.framing(inflated.data[: 64 * 1024]) == "lines":
+                yield from _packed_lines(data, inflated.data, _replace(member, encoding=encoding), known, present)
+                return
+        digest = hashlib.sha256(data).hexdigest()
+        if not _moved(known.documents[digest], file.path, present):
+            yield Item(data, _replace(member, encoding=encoding))
+
+    def _lines(
+        self, handle: Any, head: bytes, member: Member, known: Known, present: set[str], collection: Collection
+    ) -> Iterator[Item]:
+        """What a growing file of lines has beyond what was taken; its unfinished last line is left while it may still grow."""
+        size = member.size or 0
+        start, digest = _continued(_chunks(handle, head), size, known, member.name, present)
+        if start == 0 and any(member.name in names for names in known.streams.values()) and size:
+            collection.remarks.append(
+                Remark(
+                    "replaced",
+                    f"{member.name}: does not begin with what was taken of it before (truncated or replaced): taken from its start",
+                )
+            )
+        modified = dt.datetime.fromisoformat(member.modified) if member.modified else None
+        final = modified is not None and collection.now - modified > self._settles
+        handle.seek(start)
+        at = start
+        for piece in _slices(handle, final):
+            digest.update(piece)
+            done = at + len(piece) == size
+            yield Item(
+                piece,
+                _replace(member, at=at, inflated=len(piece), prefix=digest.hexdigest(), size=size if done else None),
+            )
+            at += len(piece)
+
+
+def _slices(handle: Any, final: bool) -> Iterator[bytes]:
+    """Whole lines, some `SLICE` bytes at a time; the unfinished last line only when the file is `final`."""
+    rest = b""
+    while chunk := handle.read(SLICE):
+        piece = rest + chunk
+        cut = len(piece) if len(piece) > MAX_FILE else piece.rfind(b"\n") + 1
+        rest = piece[cut:]
+        if cut:
+            yield piece[:cut]
+    if rest and final:
+        yield rest
+
+
+def _packed_lines(data: bytes, inflated: bytes, member: Member, known: Known, present: set[str]) -> Iterator[Item]:
+    """A compressed file of lines: whole with its own bytes, or what it has beyond a stream that was taken before (rotated, then packed)."""
+    start, digest = _continued(iter([inflated]), len(inflated), known, member.name, present)
+    rest = inflated[start:]
+    if start and not rest:
+        return
+    digest.update(rest)
+    taken = _replace(member, at=start, inflated=len(rest), prefix=digest.hexdigest())
+    yield Item(rest, _replace(taken, encoding="plain")) if start else Item(data, taken)
+
+
+def _continued(chunks: Iterator[bytes], size: int, known: Known, name: str, present: set[str]) -> tuple[int, Any]:
+    """Where what is new begins: the longest known stream that this content begins with; and the hash state up to there."""
+    ends = sorted({end for end, _ in known.streams if 0 < end <= size})
+    digest, best = hashlib.sha256(), (0, hashlib.sha256())
+    at = 0
+    for chunk in chunks:
+        while ends and ends[0] <= at + len(chunk):
+            end = ends.pop(0)
+            digest.update(chunk[: end - at])
+            chunk, at = chunk[end - at :], end
+            if _moved(known.streams.get((end, digest.hexdigest()), set()), name, present):
+                best = (end, digest.copy())
+        if not ends:
+            break
+        digest.update(chunk)
+        at += len(chunk)
+    return best
+
+
+def _moved(names: set[str], name: str, present: set[str]) -> bool:
+    """Whether content known under `names` is known under `name`: the same name, or one that was renamed to it."""
+    return name in names or bool(names - present)
+
+
+def _chunks(handle: Any, head: bytes) -> Iterator[bytes]:
+    yield head
+    while chunk := handle.read(2**20):
+        yield chunk
+
+
+def _kept(item: Item) -> Member:
+    return _replace(item.member, sha256=hashlib.sha256(item.data).hexdigest())
+
+
+def _replace(member: Member, **changes: Any) -> Member:
+    return msgspec.structs.replace(member, **changes)
+
+
+def _base(path: str) -> str:
+    """The folder before the first wildcard, or the file's own folder."""
+    parts = path.split("/")
+    fixed = next((i for i, part in enumerate(parts) if globbing.has_magic(part)), len(parts) - 1)
+    return "/".join(parts[:fixed]) or "/"
+
+
+def _unreadable_folders(fs: Any, base: str) -> list[Remark]:
+    """Folders that a local glob passes over in silence."""
+    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+        return []
+    problems: list[OSError] = []
+    for _ in os.walk(base, onerror=problems.append):
+        pass
+    return [
+        Remark(
+            "source_partial",
+            f"{error.filename}: folder cannot be read ({error.strerror}). Give the user that runs this the right to read it.",
+        )
+        for error in problems
+    ]
+
+
+def _modified(info: dict[str, Any]) -> dt.datetime | None:
+    value = info.get("mtime", info.get("LastModified", info.get("last_modified")))
+    if isinstance(value, int | float):
+        return dt.datetime.fromtimestamp(value, UTC)
+    return value.astimezone(UTC) if isinstance(value, dt.datetime) else None
