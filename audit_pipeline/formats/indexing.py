@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from audit_pipeline.formats.base import Damage, Format, Keys
 from audit_pipeline.formats.inflate import inflate
+from audit_pipeline.formats.records import MAX_DAMAGE
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.manifest import Entry
 from audit_pipeline.lake.store import Lake
@@ -56,23 +57,24 @@ class _Rows:
     reason: list[str | None] = field(default_factory=list)
     detail: list[str | None] = field(default_factory=list)
 
-    def add_reject(self, member: int, line: int | None, day: int, reason: str, detail: str) -> None:
+    raw: list[str | None] = field(default_factory=list)
+
+    def add_reject(self, member: int, line: int | None, day: int, reason: str, detail: str, piece: bytes = b"") -> None:
         """A record, or a part of a member, that is no event."""
-        for column, value in zip(
-            (
-                self.member,
-                self.line,
-                self.key_hash,
-                self.content_hash,
-                self.time_us,
-                self.day,
-                self.reason,
-                self.detail,
-            ),
-            (member, line, None, None, None, day, reason, detail),
-            strict=True,
-        ):
-            column.append(value)  # type: ignore[arg-type]
+        self.member.append(member)
+        self.line.append(line)
+        self.key_hash.append(None)
+        self.content_hash.append(None)
+        self.time_us.append(None)
+        self.day.append(day)
+        self.reason.append(reason)
+        self.detail.append(detail)
+        self.raw.append(kept(piece))
+
+
+def kept(piece: bytes) -> str:
+    """The text of a reject that is kept with it, bounded; the segment has the rest."""
+    return piece[:MAX_DAMAGE].decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def version(form: Format) -> str:
@@ -113,7 +115,7 @@ def input_hash(lake: Lake, source: str, day: dt.date) -> str:
     """What the events of a day are made from: format and the entries that have rows of it. Equal inputs, equal events."""
     found = {n: m for n, m in markers(lake, source).items() if day.isoformat() in m.days}
     text = "\n".join(f"{marker.format} {number} {marker.entry}" for number, marker in sorted(found.items()))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(f"{day.isoformat()}\n{text}".encode()).hexdigest()
 
 
 def file(source: str, day: dt.date, sequence: int) -> str:
@@ -157,8 +159,8 @@ def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_lin
     split = form.split(inflated.data, inflated.whole) if inflated.data or inflated.whole else None
     records = split.records if split else []
     if inflated.fault == "corrupt":  # the checksum fails: nobody can tell which record changed, or into what
-        for offset in range(len(records)):
-            rows.add_reject(number, first_line + offset, day, "corrupt", inflated.detail)
+        for offset, record in enumerate(records):
+            rows.add_reject(number, first_line + offset, day, "corrupt", inflated.detail, record)
         if not records:
             rows.add_reject(number, None, day, "corrupt", inflated.detail)
         return len(records)
@@ -168,7 +170,9 @@ def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_lin
         damaged.append(Damage(len(inflated.data), inflated.fault, inflated.detail))
     for damage in damaged:
         detail = inflated.detail if damage.reason == inflated.fault and inflated.detail else damage.detail
-        rows.add_reject(number, None, day, damage.reason, f"{detail} (byte {damage.position} of the inflated member)")
+        rows.add_reject(
+            number, None, day, damage.reason, f"{detail} (byte {damage.position} of the inflated member)", damage.raw
+        )
     return len(records)
 
 
@@ -182,6 +186,7 @@ def _add_records(rows: _Rows, number: int, first_line: int, day: int, records: l
     rows.day += [day if time is None else time // _DAY_US for time in keys.time_us]
     rows.reason += keys.reason
     rows.detail += keys.detail
+    rows.raw += [None if reason is None else kept(record) for reason, record in zip(keys.reason, records, strict=True)]
 
 
 def _fallback_day(entry: Entry, number: int) -> int:
@@ -214,6 +219,7 @@ def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date
             "visible_time": visible.take(pa.array(members)),
             "reason": pa.array(rows.reason, pa.string()),
             "detail": pa.array(rows.detail, pa.string()),
+            "raw": pa.array(rows.raw, pa.string()),
         },
         schema=INDEX_SCHEMA,
     )

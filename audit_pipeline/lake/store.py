@@ -138,6 +138,7 @@ class Lake:
         _sync(target.parent)
 
     def temporary(self) -> Path:
+        """A new local path for a file that is not whole yet; what a killed run leaves there is removed by the next."""
         folder = Path(self.root, _TMP) if self.local else Path(os.environ.get("TMPDIR", "/tmp"), "audit_pipeline")  # noqa: S108 - names are random
         folder.mkdir(parents=True, exist_ok=True)
         return folder / uuid.uuid4().hex

@@ -95,10 +95,9 @@ INDEX_SCHEMA = _schema(
     content_hash=pa.binary(16),
     time=TIME,
     visible_time=TIME,
-    reason=_S,
-    detail=_S,
-)
-"""Columns of `index/source=S/day=D/<sequence>.parquet`; `reason` is null for a good record, else why it is a reject."""
+    reason=_S, detail=_S, raw=_S,
+)  # fmt: skip
+"""Columns of `index/source=S/day=D/<sequence>.parquet`; `reason` is null for a good record, else why it is a reject (`raw`: its first bytes)."""
 
 FINDINGS_SCHEMA = _schema(
     finding_id=_S, rule_id=_S, group_key=_S, title=_S, team=_S, owner=_S, severity=_S, state=_S, first_time=TIME, detected_at=TIME, due_at=TIME,

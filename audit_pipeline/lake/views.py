@@ -28,12 +28,11 @@ def connect(
         ":memory:",
         config={
             "memory_limit": MEMORY_LIMIT,
-            "TimeZone": "UTC",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },
     )
-    con.execute("SET preserve_insertion_order = false")
+    con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
     if lake.local:
         con.execute("SET temp_directory = ?", [lake.path(".tmp/duckdb")])
     else:

@@ -1,0 +1,252 @@
+"""The events of a day: the records that the index gives it, without extra copies, as OCSF columns, streamed into one file.
+
+Belongs here: the plan (which record wins), the stream, the one DuckDB statement. Not here: what the columns mean (the format).
+Only members that hold a winner are read; only winning records are parsed; memory is bounded by a batch and one member.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from audit_pipeline import __version__
+from audit_pipeline.errors import LakeError
+from audit_pipeline.formats import indexing
+from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.inflate import inflate
+from audit_pipeline.formats.records import texts
+from audit_pipeline.lake import manifest, raw
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.tables import INDEX_SCHEMA, TABLES
+from audit_pipeline.lake.views import add_view, connect, protocol, quote
+from audit_pipeline.ocsf.columns import COLUMNS, DRIVER
+
+BATCH_BYTES = 8 * 2**20
+ROW_GROUP = 24_576
+
+_PLAN = """
+WITH good AS (SELECT key_hash, content_hash, sequence, line, visible_time, time FROM idx WHERE reason IS NULL),
+keyed AS (SELECT key_hash, count(*) AS n, any_value(sequence) AS sequence, any_value(line) AS line, any_value(time) AS time, any_value(visible_time) AS visible_time FROM good GROUP BY key_hash),
+several AS (
+  SELECT key_hash, sequence, line, time, visible_time, count(*) OVER same AS n, dense_rank() OVER (same ORDER BY content_hash) AS version,
+         row_number() OVER (same ORDER BY visible_time DESC NULLS LAST, content_hash DESC, sequence, line) AS place
+  FROM good SEMI JOIN (SELECT key_hash FROM keyed WHERE n > 1) USING (key_hash) WINDOW same AS (PARTITION BY key_hash)),
+versions AS (SELECT key_hash, max(version) AS versions FROM several GROUP BY key_hash)
+SELECT sequence, line, time, visible_time, 1::INTEGER AS records, 0::INTEGER AS duplicates FROM keyed WHERE n = 1
+UNION ALL
+SELECT sequence, line, time, visible_time, n::INTEGER, (n - versions)::INTEGER FROM several JOIN versions USING (key_hash) WHERE place = 1
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a day's build gave."""
+
+    events: int
+    records: int
+    duplicates: int
+    rejects: int
+    input_hash: str
+
+
+@dataclass(frozen=True)
+class _Winners:
+    """The winning records of one segment, by line."""
+
+    line: npt.NDArray[np.int64]
+    time: pa.Array
+    visible: pa.Array
+    records: pa.Array
+    duplicates: pa.Array
+
+
+def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
+    """Make `events` and `rejects` of a source and day from raw and index; replaces what was there.
+
+    Raises:
+        LakeError: raw or index cannot be read, or the result cannot be written; says where and what to do.
+    """
+    con = connect(lake, tables=())
+    try:
+        _index_view(con, lake, source, day)
+        wanted = indexing.input_hash(lake, source, day)
+        winners = _plan(con)
+        reader = pa.RecordBatchReader.from_batches(_BATCH, _stream(lake, source, form, winners))
+        con.register("batch", reader)
+        with lake.staged(TABLES["events"].file(day, source)) as temporary:
+            con.execute(_statement(form, source, day, str(temporary), wanted))
+            events, records, duplicates = _counts(con, str(temporary))
+        planned = sum(len(found.line) for found in winners.values())
+        if events != planned:
+            raise LakeError(
+                f"{source} {day}: {planned} events were planned and {events} written. Run `audit-pipeline verify`: raw and index disagree."
+            )
+        rejects = con.sql(
+            "SELECT source, day, segment, member, line, reason, detail, raw FROM idx WHERE reason IS NOT NULL ORDER BY sequence, member, line, detail"
+        ).to_arrow_table()
+        lake.write_table("rejects", rejects, day, source, {"input_hash": wanted})
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise LakeError(
+            f"lake {lake.root}: events of {source} {day} cannot be made ({error}). Make room or mend the rights, then run again: nothing is lost."
+        ) from error
+    finally:
+        con.close()
+    return Built(events, records, duplicates, rejects.num_rows, wanted)
+
+
+def stale(lake: Lake, source: str) -> list[dt.date]:
+    """Computed days whose events no longer equal what raw and index would give: late or repeated records came since."""
+    return [
+        day
+        for day in lake.days("events", source)
+        if (lake.table_metadata("events", day, source) or {}).get("input_hash")
+        != indexing.input_hash(lake, source, day)
+    ]
+
+
+def _index_view(con: duckdb.DuckDBPyConnection, lake: Lake, source: str, day: dt.date) -> None:
+    folder = f"index/source={source}/day={day.isoformat()}"
+    known = {number for number, marker in indexing.markers(lake, source).items() if day.isoformat() in marker.days}
+    prefix = "" if lake.local else f"{protocol(lake)}://"
+    files = [prefix + lake.path(f"{folder}/{name}") for name in lake.names(folder) if int(name.split(".")[0]) in known]
+    add_view(con, "idx", INDEX_SCHEMA, files)
+
+
+def _plan(con: duckdb.DuckDBPyConnection) -> dict[int, _Winners]:
+    """Winners by sequence: of equal keys the newest version, then the greatest content hash, so that order of collection does not matter."""
+    table = con.sql(_PLAN).to_arrow_table().combine_chunks()
+    table = table.sort_by([("sequence", "ascending"), ("line", "ascending")])
+    sequences = table["sequence"].to_numpy()
+    found: dict[int, _Winners] = {}
+    for sequence in np.unique(sequences):
+        start, end = np.searchsorted(sequences, [sequence, sequence + 1])
+        part = table.slice(start, end - start).combine_chunks()
+        arrays = {
+            name: part[name].combine_chunks() if part.num_rows else part[name]
+            for name in ("time", "visible_time", "records", "duplicates")
+        }
+        found[int(sequence)] = _Winners(
+            part["line"].to_numpy(), arrays["time"], arrays["visible_time"], arrays["records"], arrays["duplicates"]
+        )
+    return found
+
+
+_TIME = pa.timestamp("us", tz="UTC")
+_BATCH = pa.schema(
+    [
+        ("doc", pa.string()), ("raw", pa.string()), ("line", pa.int64()), ("time", _TIME), ("visible_time", _TIME), ("collected_time", _TIME),
+        ("segment", pa.string()), ("records", pa.int32()), ("duplicates", pa.int32()),
+    ]
+)  # fmt: skip
+
+
+def _stream(lake: Lake, source: str, form: Format, winners: dict[int, _Winners]) -> Iterator[pa.RecordBatch]:
+    """Winning records, in batches of bounded size."""
+    markers = indexing.markers(lake, source)
+    for sequence, found in winners.items():
+        entry = manifest.read(lake, source, sequence)
+        begins = np.concatenate([[0], np.cumsum(markers[sequence].counts, dtype=np.int64)])
+        owners = np.searchsorted(begins, found.line, side="right") - 1
+        numbers, starts = np.unique(owners, return_index=True)
+        bounds = [*starts.tolist(), len(found.line)]
+        collected = pa.scalar(dt.datetime.fromisoformat(entry.collected_at), _TIME)
+        kept: list[bytes] = []
+        size = first = 0
+        for place, (number, data) in enumerate(raw.members(lake, entry, numbers.tolist())):
+            inflated = inflate(data, entry.members[number].name)
+            records = form.split(inflated.data, inflated.whole).records
+            local = found.line[bounds[place] : bounds[place + 1]] - begins[number]
+            kept += records if len(local) == len(records) else [records[i] for i in local.tolist()]
+            size += len(inflated.data)
+            if size >= BATCH_BYTES:
+                yield _batch(kept, found, first, entry.segment, collected)
+                first, kept, size = first + len(kept), [], 0
+        if kept:
+            yield _batch(kept, found, first, entry.segment, collected)
+
+
+def _batch(kept: list[bytes], found: _Winners, first: int, segment: str | None, collected: pa.Scalar) -> pa.RecordBatch:
+    n = len(kept)
+    doc, text = _text_columns(kept)
+    zeros = pa.array(np.zeros(n, dtype=np.int64))
+    columns = [
+        doc, text, pa.array(found.line[first : first + n]), found.time.slice(first, n), found.visible.slice(first, n), pa.array([collected.as_py()], _TIME).take(zeros),
+        pa.array([segment], pa.string()).take(zeros), found.records.slice(first, n), found.duplicates.slice(first, n),
+    ]  # fmt: skip
+    return pa.record_batch(columns, schema=_BATCH)
+
+
+def _text_columns(kept: list[bytes]) -> tuple[pa.Array, pa.Array]:
+    """Text to parse and text to keep; two different columns only where the engine would refuse the record as it is."""
+    plain = pa.array(kept, pa.binary())
+    joined = plain.buffers()[2]
+    whole = memoryview(joined) if joined is not None else memoryview(b"")
+    if _harmless(whole):
+        text = plain.cast(pa.string())
+        return text, text
+    pairs = list(texts(kept))
+    return pa.array([doc for doc, _ in pairs], pa.string()), pa.array([text for _, text in pairs], pa.string())
+
+
+def _harmless(whole: memoryview) -> bool:
+    """Whether no record of the buffer can be refused: UTF-8, no NUL, no escaped surrogate or NUL."""
+    data = bytes(whole)
+    if b"\x00" in data or b"\\ud" in data or b"\\uD" in data or b"\\u0000" in data:
+        return False
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _statement(form: Format, source: str, day: dt.date, target: str, wanted: str) -> str:
+    """The one statement: transform, map, write. An event that the engine cannot read stays, as Base Event with its raw text."""
+    own = {
+        "day": f"DATE {quote(day.isoformat())}", "time": '"time"', "x_source": quote(source), "x_format": quote(f"{form.name}/{form.version}"),
+        "x_collected_time": "collected_time", "x_visible_time": "visible_time", "x_segment": "segment", "x_line": "line", "x_records": "records",
+        "x_duplicates": "duplicates", "raw_data": "raw",
+        **{name: f"coalesce({form.columns[name]}, 0)" for name in ("class_uid", "category_uid", "activity_id", "type_uid", "severity_id")},
+    }  # fmt: skip
+    chosen = ", ".join(
+        f'({own.get(c.name) or form.columns.get(c.name, "NULL")})::{_SQL[str(c.kind)]} AS "{c.name}"' for c in COLUMNS
+    )
+    note = {
+        "table": "events",
+        "schema_version": str(TABLES["events"].version),
+        "code_version": __version__,
+        "input_hash": wanted,
+    }
+    kv = ", ".join(f"{quote('audit_pipeline.' + key)}: {quote(value)}" for key, value in note.items())
+    return (
+        f"COPY (SELECT {chosen} FROM (SELECT *, json_transform(CASE WHEN json_valid(doc) THEN doc END, {quote(form.structure)}) AS r FROM batch)) "
+        f"TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
+    )
+
+
+_SQL = {
+    "string": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "bool": "BOOLEAN",
+    "date32[day]": "DATE",
+    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+    "double": "DOUBLE",
+}
+
+
+def _counts(con: duckdb.DuckDBPyConnection, path: str) -> tuple[int, int, int]:
+    query = "SELECT count(*), coalesce(sum(x_records), 0), coalesce(sum(x_duplicates), 0) FROM read_parquet(?)"
+    ((events, records, duplicates),) = con.execute(query, [path]).fetchall()
+    return int(events), int(records), int(duplicates)
+
+
+assert set(DRIVER) <= {column.name for column in COLUMNS}  # noqa: S101 - two registries of one module's names
