@@ -1,0 +1,91 @@
+"""One night's collection of one source: ask it, keep what it gives, and keep what it could not give as a fact.
+
+Belongs here: the step from a configured source to the chain. Not here: any system, any table.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audit_pipeline import __version__, formats
+from audit_pipeline.clock import Clock
+from audit_pipeline.formats.base import Format
+from audit_pipeline.lake import manifest, raw
+from audit_pipeline.lake.manifest import Entry, Remark
+from audit_pipeline.lake.raw import Item
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.settings import Settings
+from audit_pipeline.sources.base import Collection, Source, SourceError, open_source
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one asking gave."""
+
+    entries: list[Entry]
+
+    @property
+    def members(self) -> int:
+        """Files or pages that were kept."""
+        return sum(len(entry.members) for entry in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were kept."""
+        return sum(entry.bytes for entry in self.entries)
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What the source, or the collector, said about completeness."""
+        return [remark for entry in self.entries for remark in entry.remarks]
+
+    @property
+    def failed(self) -> str | None:
+        """Why the collection failed; null where it did not."""
+        return next((remark.detail for remark in self.remarks if remark.code == "collection_failed"), None)
+
+
+def format_of(settings: Settings, name: str) -> Format:
+    """The record format of a configured source."""
+    return formats.get(settings.sources[name].format)
+
+
+def source_of(settings: Settings, name: str) -> Source:
+    """The configured source."""
+    configured = settings.sources[name]
+    return open_source(
+        name, configured, [settings.resolve(path) for path in configured.paths], format_of(settings, name)
+    )
+
+
+def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock) -> Collected:
+    """Collect what became visible, for the night of `day`. A source that fails leaves an entry that says so; it never raises for it.
+
+    Raises:
+        LakeError: the lake cannot be written.
+        FileExistsError: another collector wrote the same chain at the same time.
+    """
+    collection = Collection(manifest.entries(lake, name), clock.now())
+    collection.request["day"] = day.isoformat()
+    try:
+        source: Source | None = source_of(settings, name)
+    except SourceError as error:
+        source = None
+        collection.remarks.append(Remark("collection_failed", str(error)))
+    items = _until_failure(source, collection) if source else iter(())
+    collector = f"{settings.sources[name].type}/{__version__}"
+    return Collected(
+        raw.append(
+            lake, name, items, clock=clock, collector=collector, request=collection.request, remarks=collection.remarks
+        )
+    )
+
+
+def _until_failure(source: Source, collection: Collection) -> Iterator[Item]:
+    """The source's items; a failure ends them and becomes a remark, so that what came before is kept."""
+    try:
+        yield from source.collect(collection)
+    except SourceError as error:
+        collection.remarks.append(Remark("collection_failed", str(error)))
