@@ -13,7 +13,7 @@ _MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse"}
 
 def names() -> list[str]:
     """The formats that exist, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _MACHINERY)
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _MACHINERY and m.name[0] != "_")
 
 
 def get(name: str) -> Format:

@@ -30,7 +30,22 @@ STATUSES = {0: "Unknown", 1: "Success", 2: "Failure", 99: "Other"}
 PROFILES = {"cloud": frozenset({"cloud", "api"}), "host": frozenset({"actor", "device"})}
 """Profiles that we use, and the attributes that each adds to a class."""
 BASE_ATTRIBUTES = frozenset(
-    "activity_id category_uid class_uid count duration message metadata raw_data severity_id status_code status_detail status_id time type_uid".split()
+    [
+        "activity_id",
+        "category_uid",
+        "class_uid",
+        "count",
+        "duration",
+        "message",
+        "metadata",
+        "raw_data",
+        "severity_id",
+        "status_code",
+        "status_detail",
+        "status_id",
+        "time",
+        "type_uid",
+    ]
 )
 """Columns' attributes that every class admits."""
 
