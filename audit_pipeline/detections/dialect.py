@@ -51,18 +51,30 @@ Fields = Mapping[str, tuple[str, ...]]
 _BY_PATH = {column.path: column.name for column in COLUMNS if column.path}
 
 CLOUDTRAIL: Fields = {
+    "apiVersion": ("api_version",),
     "awsRegion": ("cloud_region",),
     "errorCode": ("api_response_error",),
     "errorMessage": ("api_response_error_message",),
     "eventID": ("metadata_uid",),
     "eventName": ("api_operation",),
     "eventSource": ("api_service_name",),
-    "recipientAccountId": ("cloud_account_uid",),
+    "eventType": ("metadata_event_code",),
+    "eventVersion": ("metadata_log_version",),
+    "readOnly": ("x_read_only",),
+    "requestID": ("http_request_uid",),
     "sourceIPAddress": ("src_endpoint_ip", "src_endpoint_hostname"),
     "userAgent": ("http_request_user_agent",),
+    "userIdentity.accessKeyId": ("actor_user_credential_uid",),
+    "userIdentity.accountId": ("actor_user_account_uid",),
+    "userIdentity.invokedBy": ("actor_invoked_by",),
+    "userIdentity.principalId": ("actor_user_uid_alt",),
+    "userIdentity.sessionContext.attributes.mfaAuthenticated": ("actor_session_is_mfa",),
+    "userIdentity.sessionContext.sessionIssuer.arn": ("actor_session_issuer",),
     "userIdentity.type": ("actor_user_type",),
+    "vpcEndpointId": ("src_endpoint_uid",),
 }
-"""CloudTrail's names to the columns that hold exactly their value (the first that is not null); all others are read from the record."""
+"""CloudTrail's names to the columns that hold just their value (the first that is not null); others, such as `userIdentity.arn`,
+are read from the record."""
 
 FIELDS: dict[str, Fields] = {"cloudtrail": CLOUDTRAIL}
 """Names of each format; a format without an entry knows the event columns and paths into its JSON records."""
