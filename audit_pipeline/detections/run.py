@@ -74,9 +74,8 @@ def detections(
     """
     start = midnight(day)
     values = {"since": start - rule.timespan, "start": start, "end": start + DAY}
-    result = con.execute(_sql(rule), values)
-    names = [column[0] for column in result.description or []]
-    return [_detection(rule, day, dict(zip(names, row, strict=True)), verdicts or {}) for row in result.fetchall()]
+    found = con.sql(_sql(rule), params=values).to_arrow_table().to_pylist()
+    return [_detection(rule, day, row, verdicts or {}) for row in found]
 
 
 def _sql(rule: Rule) -> str:

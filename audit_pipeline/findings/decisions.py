@@ -1,0 +1,248 @@
+"""The log of decisions: append-only and chained by hash, in the database of `state_url`.
+
+Belongs here: recording, reading and verifying decisions. Not here: what an action means for a state (`states`), findings (`view`).
+
+Each decision holds the SHA-256 of the one before it, and its own over its canonical JSON (RFC 8785). `verify` sees a changed
+row, a hole, and rows put in or reordered. It cannot see that the newest decisions were removed, nor that somebody with the
+database in hand made the whole chain anew: for that, compare with a `head` that was kept elsewhere, such as in a mailed report.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+import sqlalchemy as sa
+
+from audit_pipeline.clock import Clock, rfc3339
+from audit_pipeline.errors import BusyError, LakeError, UsageError, UserError
+from audit_pipeline.findings.states import ACTIONS, allowed, state_of
+from audit_pipeline.state import decisions as log
+
+NO_PREVIOUS = "0" * 64
+IDENTITIES = ("os", "claimed")
+_HASHED = (
+    "seq",
+    "finding_id",
+    "action",
+    "person",
+    "identity",
+    "recorded_at",
+    "effective_at",
+    "reason",
+    "payload",
+    "previous",
+)
+_TRIES = 40
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who decided what about which finding, when, why, and how we know who it was; times in UTC."""
+
+    seq: int
+    finding_id: str
+    action: str
+    person: str
+    identity: str
+    recorded_at: dt.datetime
+    effective_at: dt.datetime
+    reason: str
+    payload: str
+    """canonical JSON"""
+    previous: str
+    hash: str
+    signature: str | None = None
+
+
+def record(
+    engine: sa.Engine,
+    *,
+    finding_id: str,
+    action: str,
+    person: str,
+    identity: str,
+    reason: str,
+    clock: Clock,
+    payload: Mapping[str, Any] | None = None,
+    effective_at: dt.datetime | None = None,
+) -> Decision:
+    """Append a decision; safe when several processes do so at once (the one that comes second tries again).
+
+    Args:
+        engine: the database of `state.open_state`.
+        finding_id: the finding; whether it exists is the caller's to know.
+        action: a name of `states.ACTIONS`.
+        person: who decides.
+        identity: how we know: `os` (the operating system's user) or `claimed`.
+        reason: why, in the person's words.
+        clock: tells when it is recorded.
+        payload: what the action needs besides, such as `{"owner": "alice"}`.
+        effective_at: when it took effect, where that was earlier.
+
+    Raises:
+        UsageError: the action is unknown, or lacks what it needs.
+        UserError: the finding's state does not allow it.
+        BusyError: other writers did not let go.
+    """
+    content = dict(payload or {})
+    _check_request(action, person, identity, reason, content)
+    for attempt in range(_TRIES):
+        now = clock.now()
+        values = {
+            "finding_id": finding_id,
+            "action": action,
+            "person": person,
+            "identity": identity,
+            "recorded_at": rfc3339(now),
+            "effective_at": rfc3339(_effective(effective_at, now)),
+            "reason": reason,
+            "payload": rfc8785.dumps(content).decode(),
+        }
+        try:
+            with engine.begin() as connection:
+                return _append(connection, values)
+        except sa.exc.IntegrityError:  # another writer took the number
+            pass
+        except sa.exc.OperationalError as error:
+            if not any(word in str(error.orig) for word in ("locked", "busy", "deadlock", "serialize")):
+                raise LakeError(
+                    f"state_url: the decision cannot be written ({error.orig}). Check the database and your rights to it."
+                ) from error
+        time.sleep(random.uniform(0, 0.01 * (attempt + 1)))  # noqa: S311 - spreads the writers, nothing secret
+    raise BusyError(
+        f"decision about finding {finding_id}: other writers were faster {_TRIES} times. Nothing was recorded; try again."
+    )
+
+
+def _check_request(action: str, person: str, identity: str, reason: str, payload: Mapping[str, Any]) -> None:
+    known = ACTIONS.get(action)
+    if known is None:
+        raise UsageError(f"unknown action {action!r}: one of {', '.join(sorted(ACTIONS))}.")
+    if identity not in IDENTITIES:
+        raise UsageError(f"unknown kind of identity {identity!r}: one of {', '.join(IDENTITIES)}.")
+    try:
+        "".join([person, reason, rfc8785.dumps(dict(payload)).decode()]).encode()
+    except (UnicodeError, rfc8785.CanonicalizationError):
+        raise UsageError(f"{action}: what was given is no text in UTF-8. Check your terminal's encoding.") from None
+    if not person.strip():
+        raise UsageError(f"{action}: nobody decides. Say who with --as.")
+    if known.needs_reason and not reason.strip():
+        raise UsageError(f"{action}: needs a reason; it is what others read later. Say it with --reason.")
+    if known.needs and not str(payload.get(known.needs) or "").strip():
+        raise UsageError(f"{action}: needs the {known.needs}.")
+
+
+def _effective(given: dt.datetime | None, now: dt.datetime) -> dt.datetime:
+    if given is None:
+        return now
+    if given.tzinfo is None:
+        raise UsageError(
+            f"effective time {given.isoformat()} has no zone; write it with one, such as 2026-11-23T10:00:00Z."
+        )
+    if given > now:
+        raise UsageError(
+            f"effective time {rfc3339(given)} lies in the future (it is {rfc3339(now)}); a decision tells what is."
+        )
+    return given
+
+
+def _append(connection: sa.Connection, values: dict[str, Any]) -> Decision:
+    # The last number first: whoever decides after this line takes the number that is wanted here, and this one starts again.
+    last = connection.execute(sa.select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1)).first()
+    done = connection.execute(
+        sa.select(log.c.action).where(log.c.finding_id == values["finding_id"]).order_by(log.c.seq)
+    ).scalars()
+    state = state_of(done)
+    if values["action"] not in allowed(state):
+        raise UserError(
+            f"finding {values['finding_id']} is {state}: {values['action']} is not possible now. "
+            f"Possible: {', '.join(allowed(state)) or 'nothing'}."
+        )
+    row = {**values, "seq": last.seq + 1 if last else 1, "previous": last.hash if last else NO_PREVIOUS}
+    row["hash"] = row_hash(row)
+    connection.execute(sa.insert(log).values(**row, signature=None))
+    return _decision(row)
+
+
+def row_hash(row: Mapping[str, Any]) -> str:
+    """SHA-256 of the row's canonical JSON (RFC 8785) without `hash` and `signature`, as hexadecimal digits."""
+    return hashlib.sha256(rfc8785.dumps({name: row[name] for name in _HASHED})).hexdigest()
+
+
+def read(engine: sa.Engine, until: dt.datetime | None = None) -> list[Decision]:
+    """The decisions recorded up to a moment (that moment included; `None` for all), in their order."""
+    found = [_decision(row) for row in _rows(engine)]
+    return [one for one in found if until is None or one.recorded_at <= until]
+
+
+def head(engine: sa.Engine, until: dt.datetime | None = None) -> tuple[int, str]:
+    """Number and hash of the newest decision recorded up to a moment: what a report prints, so that `verify` can be held to it."""
+    found = read(engine, until)
+    return (found[-1].seq, found[-1].hash) if found else (0, NO_PREVIOUS)
+
+
+def verify(engine: sa.Engine, known_head: tuple[int, str] | None = None) -> list[dict[str, Any]]:
+    """What is wrong with the chain, a dict a problem: `problem`, `file` (always `decisions`), `seq`, `detail`.
+
+    Args:
+        engine: the database.
+        known_head: a `head` that was kept elsewhere; without it removed newest decisions cannot be seen.
+    """
+    problems: list[dict[str, Any]] = []
+    expected, previous, hashes = 1, NO_PREVIOUS, {0: NO_PREVIOUS}
+    for row in _rows(engine):
+        seq = row["seq"]
+        if seq != expected:
+            missing = f"decision {expected}" if seq == expected + 1 else f"decisions {expected} to {seq - 1}"
+            problems.append(_problem("hole", seq, f"{missing} before this one: not there"))
+        elif row["previous"] != previous:
+            problems.append(
+                _problem("broken_link", seq, f"previous is {row['previous']}, the decision before has {previous}")
+            )
+        if (digest := _digest(row)) != row["hash"]:
+            problems.append(_problem("changed_row", seq, f"its content hashes to {digest}, it says {row['hash']}"))
+        expected, previous, hashes[seq] = seq + 1, row["hash"], row["hash"]
+    if known_head and hashes.get(known_head[0]) != known_head[1]:
+        seen = hashes.get(known_head[0], "nothing")
+        problems.append(_problem("other_head", known_head[0], f"the kept hash is {known_head[1]}, the log has {seen}"))
+    return problems
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    try:
+        return row_hash(row)
+    except (rfc8785.CanonicalizationError, UnicodeError):  # such as a number that JSON has not: nothing we ever wrote
+        return "nothing"
+
+
+def _problem(problem: str, seq: int, detail: str) -> dict[str, Any]:
+    return {"problem": problem, "file": "decisions", "seq": seq, "detail": detail}
+
+
+def _rows(engine: sa.Engine) -> list[dict[str, Any]]:
+    try:
+        with engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.select(log).order_by(log.c.seq)).mappings()]
+    except sa.exc.SQLAlchemyError as error:
+        raise LakeError(
+            f"state_url: decisions cannot be read ({type(error).__name__}). Check the database, then try again."
+        ) from error
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    try:
+        times = {
+            name: dt.datetime.fromisoformat(row[name]).astimezone(dt.UTC) for name in ("recorded_at", "effective_at")
+        }
+    except ValueError:
+        raise LakeError(
+            f"decision {row['seq']} has a time that is none; somebody changed it. `audit-pipeline verify` tells the place."
+        ) from None
+    return Decision(**{**row, **times})
