@@ -1,0 +1,109 @@
+"""What `audit-pipeline init` writes: a commented `pipeline.yaml`, and a `.gitignore` for what does not belong under version control.
+
+Belongs here: the example that users begin with; each key of `settings` stands in it. Not here: the demo's configuration (`demo.config`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audit_pipeline.errors import UserError
+
+PIPELINE = """\
+# Configuration of audit_pipeline. Times are UTC unless a zone is given; paths start from this file's folder.
+# An unknown key is an error, so a slip of the pen is told. After each change: audit-pipeline check
+# Secrets do not belong here: a key that ends in _env names the environment variable that holds one.
+
+lake: ./lake                       # evidence, tables and reports: a folder, or an object-store URL such as s3://bucket/audit
+state_url: sqlite:///state.db      # what people decided and what was mailed; PostgreSQL: postgresql+psycopg://user@host/audit
+                                   # (its password: leave it out here and set PGPASSWORD)
+clock: system                      # simulated is for demos: every output then says that it is no evidence
+run_at: "03:00"                    # when the nightly run starts (in quotes); a day's decisions count until the next midnight plus this
+start: 2026-01-01                  # first day to look at
+
+sources:                           # one entry for each place that logs come from; the name is yours (a-z, 0-9, _)
+  cloudtrail_prod:
+    type: files                    # collector
+    format: cloudtrail             # record format
+    paths: ["logs/cloudtrail/**/*.json.gz"]   # change this: globs, from this folder; URLs such as s3://bucket/AWSLogs/** too
+    storage: {}                    # options of the object store, such as {endpoint_url: "https://s3.example.com"}; no secrets
+    zone: UTC                      # where the format has no time zone
+    year: null                     # where the format has no year and the file's time does not tell it
+    team: cloud                    # who owns the source; stands under teams
+    settles_after: 2h              # when a day's records have normally all arrived: s, m, h, d or w
+    expected: []                   # senders that must be heard, such as [i-0abc, i-0def]
+
+teams:                             # who is told, and what is theirs: source:NAME or service:NAME
+  cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
+  identity: {mail: [identity@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com"]}
+
+identities: null                   # CSV file with the columns source,account,person,role,kind,zone,team (kind: human or service)
+hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: a CSV file
+releases: null                     # CSV file with the columns time,service,version,change_id
+scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
+budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
+privacy: {mail: pseudonyms, page: names, monthly: pseudonyms}   # where people appear as: names or pseudonyms
+
+reports:
+  daily: {to: []}                  # mail addresses; empty: the report is written, and nothing is mailed
+  weekly: {to: []}
+  monthly: {to: []}
+  base_url: null                   # where the reports can be opened in a browser, for links in mails
+  detail: titles                   # how much of a finding is in the mail: counts, titles or full
+
+smtp: null                         # without a mail server mails are written beside the reports; else:
+# smtp:
+#   host: smtp.example.com
+#   port: 587                      # usual: 25 with none, 587 with starttls, 465 with tls
+#   security: starttls             # none, starttls or tls
+#   from: audit@example.com
+#   username: audit                # null: no login
+#   password_env: SMTP_PASSWORD    # name of the environment variable that holds the password
+#   timeout_s: 30                  # seconds
+
+retention: {raw: 400d, events: 400d}   # how long evidence and tables are kept
+heartbeat_url: null                # is called after each good night, so that a silent pipeline is noticed elsewhere
+
+# Beside this file, found by name: rules/ (Sigma detections), kpis/ (KPI definitions), expectations/ (suites of checks)
+"""
+
+GITIGNORE = """\
+# Evidence, decisions and logs are no source code.
+/lake/
+/state.db*
+/logs/
+/.dagster/
+.env
+"""
+
+FILES = {"pipeline.yaml": PIPELINE, ".gitignore": GITIGNORE}
+
+
+def init(folder: Path) -> list[Path]:
+    """Write the files that a new configuration begins with; nothing is written when one of them is there.
+
+    Args:
+        folder: is made when it is missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: a file is there already, or the folder cannot be written; names it.
+    """
+    paths = [folder / name for name in FILES]
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise UserError(
+                f"{path}: is there already and is not overwritten. Choose another folder, or move it away first."
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(FILES[path.name])
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error}). Choose another folder, or mend its rights."
+        ) from error
+    return paths

@@ -1,0 +1,62 @@
+"""`init` writes a configuration that loads as it is, shows every key, and overwrites nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from audit_pipeline.errors import UserError
+from audit_pipeline.settings import Settings, SmtpSettings
+from audit_pipeline.starter import PIPELINE, init
+
+
+def test_example_loads_as_it_is_and_is_the_default_where_it_may_be(tmp_path: Path) -> None:
+    written = init(tmp_path / "new" / "folder")
+    assert [path.name for path in written] == ["pipeline.yaml", ".gitignore"]
+    settings = Settings.load(written[0])
+    plain = Settings.model_validate({"start": settings.start, "sources": settings.sources, "teams": settings.teams})
+    assert settings.model_dump() == plain.model_dump(), "the example shows the defaults"
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    found = [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+    return found + [model for part in get_args(annotation) for model in models(part)]
+
+
+def keys_below(model: type[BaseModel]) -> set[str]:
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    return names.union(
+        *(keys_below(inner) for field in model.model_fields.values() for inner in models(field.annotation))
+    )
+
+
+def test_every_key_stands_in_the_example() -> None:
+    lines = [line.removeprefix("# ") for line in PIPELINE.splitlines()]
+    missing = {key for key in keys_below(Settings) if not any(f"{key}:" in line for line in lines)}
+    assert missing == set()
+
+
+def test_commented_mail_server_is_valid_too() -> None:
+    block = PIPELINE[PIPELINE.index("# smtp:") :].split("\n\n")[0]
+    told = yaml.safe_load("\n".join(line.removeprefix("# ") for line in block.splitlines()))
+    smtp = SmtpSettings.model_validate(told["smtp"])
+    assert (smtp.port, smtp.security, smtp.password_env) == (587, "starttls", "SMTP_PASSWORD")
+
+
+@pytest.mark.parametrize("name", ["pipeline.yaml", ".gitignore"])
+def test_nothing_is_overwritten_or_half_done(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=name):
+        init(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        init(tmp_path / "file" / "below")
