@@ -1,0 +1,216 @@
+"""A source's day in numbers, computed by DuckDB over `events` and `rejects`.
+
+Belongs here: counts, null shares, lag, silent intervals. Not here: whether a number is good (`completeness`, `expectations`).
+Only the day itself and the one before it are read, so nothing later can enter.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from audit_pipeline.clock import DAY, UTC, midnight
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+FUTURE_TOLERANCE_S = 300
+"""Clocks differ: a record counts as dated into the future when it lies more than this after it became visible."""
+GAPS_KEPT = 10
+
+_LAG = '((epoch_us(x_visible_time) - epoch_us("time")) / 1e6)'
+"""Seconds from event to visible time; null where the visible time is not known. (`date_diff` is eight times slower.)"""
+
+MANDATORY: dict[str, str] = {
+    "time": '"time" IS NULL',
+    "actor": "actor_user_name IS NULL AND actor_user_uid IS NULL AND actor_invoked_by IS NULL AND user_name IS NULL AND user_uid IS NULL",
+    "operation": "api_operation IS NULL AND metadata_event_code IS NULL",
+    "outcome": "coalesce(status_id, 0) = 0",
+    "address": "src_endpoint_ip IS NULL AND src_endpoint_hostname IS NULL",
+}
+"""What an audit record has to say (NIST SP 800-53 AU-3: what, when, where, source, outcome, who); SQL that is true where it is absent."""
+
+CONDITIONS: dict[str, str] = {
+    **{f"null_share_{name}": condition for name, condition in MANDATORY.items()},
+    "duplicates_share": "x_duplicates > 0",
+    "future": f"{_LAG} < -{FUTURE_TOLERANCE_S}",
+}
+"""Profile column to the SQL condition of the events that make it what it is: how examples are drawn."""
+
+_OF = "x_source = $source AND day = $day"
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """The occupied minutes of a UTC day, in order: enough for every silence of more than a minute, and 1,440 rows at most.
+
+    Times are microseconds since midnight.
+    """
+
+    day: dt.date
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+
+    @property
+    def events(self) -> int:
+        """Events of the day."""
+        return int(self.count.sum())
+
+    def hours(self) -> npt.NDArray[np.float64]:
+        """Events in each of the 24 hours."""
+        return np.bincount(self.first // HOUR_US, weights=self.count, minlength=24)[:24].astype(np.float64)
+
+    def gaps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Start and end of each interval without an event, from midnight to midnight; intervals inside a minute are left out."""
+        return np.concatenate([[0], self.last]), np.concatenate([self.first, [DAY_US]])
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An interval without an event; `start` may lie on the day before (the lead gap), `end` is never after the day's end."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return (self.end - self.start).total_seconds()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A source's day in numbers; a share or a lag of no events is null, never 0."""
+
+    source: str
+    day: dt.date
+    records: int
+    """the source's records behind the events: merged ones and extra copies included, rejects not"""
+    events: int
+    duplicates: int
+    rejects: int
+    null_shares: dict[str, float | None]
+    lag_p50_s: float | None
+    lag_p95_s: float | None
+    lag_max_s: float | None
+    """visible time minus event time, of the records whose visible time is known"""
+    future: int
+    earliest: dt.datetime | None
+    latest: dt.datetime | None
+    before: dt.datetime | None
+    """the last event of the day before"""
+    minutes: Minutes
+    gaps: tuple[Gap, ...]
+    """the longest silent intervals, longest first, the lead and trailing ones included"""
+
+    @property
+    def hours(self) -> list[int]:
+        """Events in each of the 24 hours, UTC."""
+        return [int(count) for count in self.minutes.hours()]
+
+    @property
+    def rejects_share(self) -> float | None:
+        """Rejects among all that was received."""
+        total = self.records + self.rejects
+        return self.rejects / total if total else None
+
+    @property
+    def duplicates_share(self) -> float | None:
+        """Extra copies among the records."""
+        return self.duplicates / self.records if self.records else None
+
+
+def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profile:
+    """Profile a source's day.
+
+    Args:
+        con: sees `events` and `rejects` of the day and, for the lead gap, of the day before (`lake.views.connect`).
+        source: the configured source.
+        day: the UTC day.
+    """
+    nulls = ", ".join(f"count(*) FILTER ({condition})" for condition in MANDATORY.values())
+    row = con.execute(
+        f"SELECT count(*), sum(x_records), sum(x_duplicates), count(*) FILTER ({CONDITIONS['future']}), "
+        f"quantile_cont({_LAG}, [0.5, 0.95, 1.0]), {nulls} FROM events WHERE {_OF}",
+        {"source": source, "day": day},
+    ).fetchone() or (0,)
+    events, records, duplicates, future, lag = row[:5]
+    p50, p95, longest = lag or (None, None, None)
+    minutes = occupied_minutes(con, source, [day]).get(day) or _empty(day)
+    before = _last_before(con, source, day)
+    earliest, latest = (_at(day, minutes.first[0]), _at(day, minutes.last[-1])) if events else (None, None)
+    return Profile(
+        source=source,
+        day=day,
+        records=int(records or 0),
+        events=int(events),
+        duplicates=int(duplicates or 0),
+        rejects=_count_rejects(con, source, day),
+        null_shares={name: count / events if events else None for name, count in zip(MANDATORY, row[5:], strict=True)},
+        lag_p50_s=p50,
+        lag_p95_s=p95,
+        lag_max_s=longest,
+        future=int(future),
+        earliest=earliest,
+        latest=latest,
+        before=before,
+        minutes=minutes,
+        gaps=tuple(_longest(minutes, before)) if events else (),
+    )
+
+
+def occupied_minutes(con: duckdb.DuckDBPyConnection, source: str, days: list[dt.date]) -> dict[dt.date, Minutes]:
+    """The occupied minutes of each of the days that has events."""
+    if not days:
+        return {}
+    table = con.execute(
+        'SELECT day, epoch_us("time") // 60000000 AS minute, min(epoch_us("time")) AS first, max(epoch_us("time")) AS last, count(*) AS n '
+        'FROM events WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2',
+        {"source": source, "low": min(days), "high": max(days)},
+    ).fetchnumpy()
+    found: dict[dt.date, Minutes] = {}
+    stamps = np.asarray(table["day"], "datetime64[D]")
+    for day in days:
+        start, end = np.searchsorted(stamps, [np.datetime64(day), np.datetime64(day + DAY)])
+        if end > start:
+            zero = int(midnight(day).timestamp()) * 1_000_000
+            first, last = (np.asarray(table[name][start:end], np.int64) - zero for name in ("first", "last"))
+            found[day] = Minutes(day, first, last, np.asarray(table["n"][start:end], np.int64))
+    return found
+
+
+def _empty(day: dt.date) -> Minutes:
+    nothing = np.zeros(0, np.int64)
+    return Minutes(day, nothing, nothing, nothing)
+
+
+def _last_before(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> dt.datetime | None:
+    query = f'SELECT epoch_us(max("time")) FROM events WHERE {_OF}'
+    row = con.execute(query, {"source": source, "day": day - DAY}).fetchone()
+    return (
+        None if row is None or row[0] is None else dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(microseconds=row[0])
+    )
+
+
+def _count_rejects(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> int:
+    row = con.execute(
+        "SELECT count(*) FROM rejects WHERE source = $source AND day = $day", {"source": source, "day": day}
+    )
+    return int((row.fetchone() or (0,))[0])
+
+
+def _longest(minutes: Minutes, before: dt.datetime | None) -> list[Gap]:
+    starts, ends = minutes.gaps()
+    gaps = [Gap(_at(minutes.day, start), _at(minutes.day, end)) for start, end in zip(starts, ends, strict=True)]
+    if before is not None:
+        gaps[0] = Gap(before, gaps[0].end)
+    return sorted(gaps, key=lambda gap: (-gap.seconds, gap.start))[:GAPS_KEPT]
+
+
+def _at(day: dt.date, offset_us: int) -> dt.datetime:
+    return midnight(day) + dt.timedelta(microseconds=int(offset_us))
