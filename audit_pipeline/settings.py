@@ -89,42 +89,42 @@ class SourceSettings(Section):
 
 
 class TeamSettings(Section):
-    """Who is told, and what they own (`source:NAME`, `service:NAME`)."""
+    """Who is told, and what they own."""
 
-    mail: list[str] = Field(default_factory=list)
-    owns: list[str] = Field(default_factory=list)
+    mail: list[str] = Field(default_factory=list, description="addresses of the team")
+    owns: list[str] = Field(default_factory=list, description="what is theirs: `source:NAME` or `service:NAME`")
 
 
 class HoursSettings(Section):
     """Working hours, for what is off-hours."""
 
-    zone: str = "UTC"
-    days: str = "mon-fri"
-    from_: ClockTime = Field(default=dt.time(7), alias="from")
-    to: ClockTime = dt.time(19)
-    holidays: str | None = None
+    zone: str = Field(default="UTC", description="IANA time zone")
+    days: str = Field(default="mon-fri", description="working days")
+    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time")
+    to: ClockTime = Field(default=dt.time(19), description="end, local time")
+    holidays: str | None = Field(default=None, description="CSV file of days off")
 
 
 class BudgetSettings(Section):
     """Ceilings on what asks for a person's time."""
 
-    anomalies_per_day: int = 5
-    findings_per_team_and_day: int = 3
-    findings_per_day: int = 10
+    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most")
+    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most")
+    findings_per_day: int = Field(default=10, description="new findings a day, at most")
 
 
 class PrivacySettings(Section):
     """Where people appear by name and where by pseudonym."""
 
-    mail: Literal["names", "pseudonyms"] = "pseudonyms"
-    page: Literal["names", "pseudonyms"] = "names"
-    monthly: Literal["names", "pseudonyms"] = "pseudonyms"
+    mail: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in mails")
+    page: Literal["names", "pseudonyms"] = Field(default="names", description="on pages")
+    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports")
 
 
 class ReportTo(Section):
     """Recipients of one kind of report."""
 
-    to: list[str] = Field(default_factory=list)
+    to: list[str] = Field(default_factory=list, description="mail addresses")
 
 
 class ReportSettings(Section):
@@ -133,49 +133,63 @@ class ReportSettings(Section):
     daily: ReportTo = ReportTo()
     weekly: ReportTo = ReportTo()
     monthly: ReportTo = ReportTo()
-    base_url: str | None = None
-    detail: Literal["counts", "titles", "full"] = "titles"
+    base_url: str | None = Field(
+        default=None, description="where reports can be opened in a browser, for links in mails"
+    )
+    detail: Literal["counts", "titles", "full"] = Field(
+        default="titles", description="how much of a finding is in the mail"
+    )
 
 
 class SmtpSettings(Section):
     """The mail server; the password is read from the environment variable named here."""
 
-    host: str = "localhost"
-    port: int = 25
-    security: Literal["none", "starttls", "tls"] = "none"
-    from_: str = Field(default="audit@localhost", alias="from")
-    username: str | None = None
-    password_env: str = "SMTP_PASSWORD"  # noqa: S105 - the name of a variable, not a secret
-    timeout_s: float = 30
+    host: str = Field(default="localhost", description="name or address")
+    port: int = Field(default=25, description="port; usual: 25 with none, 587 with starttls, 465 with tls")
+    security: Literal["none", "starttls", "tls"] = Field(default="none", description="how the line is encrypted")
+    from_: str = Field(default="audit@localhost", alias="from", description="sender")
+    username: str | None = Field(default=None, description="login; without one there is none")
+    password_env: str = Field(default="SMTP_PASSWORD", description="environment variable that holds the password")
+    timeout_s: float = Field(default=30, description="seconds to wait for the server")
 
 
 class RetentionSettings(Section):
     """How long evidence and tables are kept."""
 
-    raw: Duration = dt.timedelta(days=400)
-    events: Duration = dt.timedelta(days=400)
+    raw: Duration = Field(default=dt.timedelta(days=400), description="the bytes as collected")
+    events: Duration = Field(default=dt.timedelta(days=400), description="tables made from them")
 
 
 class Settings(Section):
     """The whole configuration."""
 
-    lake: str = "./lake"
-    state_url: str = "sqlite:///state.db"
-    clock: Literal["system", "simulated"] = "system"
-    run_at: ClockTime = dt.time(3)
-    start: dt.date
+    lake: str = Field(default="./lake", description="evidence, tables and reports: a folder or an object-store URL")
+    state_url: str = Field(
+        default="sqlite:///state.db", description="database of decisions and deliveries, as an SQLAlchemy URL"
+    )
+    clock: Literal["system", "simulated"] = Field(
+        default="system", description="simulated is for demos: a run of a day sees what was there in the night after it"
+    )
+    run_at: ClockTime = Field(
+        default=dt.time(3), description="UTC, in quotes; as-of of a day is the next midnight plus this"
+    )
+    start: dt.date = Field(description="first day; also the start of Dagster's partitions")
     sources: dict[Name, SourceSettings]
     teams: dict[Name, TeamSettings] = Field(default_factory=dict)
-    identities: str | None = None
+    identities: str | None = Field(
+        default=None, description="CSV file: source,account,person,role,kind(human or service),zone,team"
+    )
     hours: HoursSettings = HoursSettings()
-    releases: str | None = None
-    scope: str | None = None
+    releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id")
+    scope: str | None = Field(
+        default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
+    )
     budgets: BudgetSettings = BudgetSettings()
     privacy: PrivacySettings = PrivacySettings()
     reports: ReportSettings = ReportSettings()
-    smtp: SmtpSettings | None = None
+    smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")
     retention: RetentionSettings = RetentionSettings()
-    heartbeat_url: str | None = None
+    heartbeat_url: str | None = Field(default=None, description="called after each good night")
     _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
 
     @model_validator(mode="after")
