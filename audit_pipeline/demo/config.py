@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import json
 from pathlib import Path
 
 from audit_pipeline.demo.company import Company
+from audit_pipeline.demo.generate import DEFAULT_SEED, TRUTH
 
 SOURCE = "cloudtrail"
 CONFIG, IDENTITIES = "pipeline.yaml", "identities.csv"
@@ -40,22 +42,30 @@ reports: {{daily: {{to: [audit@example.com]}}}}
 """
 
 
-def write_config(root: Path, *, start: dt.date, seed: int = 7) -> Path:
+def write_config(root: Path, *, start: dt.date, seed: int | None = None) -> Path:
     """Write `root/pipeline.yaml` and `root/identities.csv` for the company of `seed`, replacing what is there.
 
     Args:
         root: folder of the demo, the one given to `generate`.
         start: first day of the logs.
-        seed: the one given to `generate`.
+        seed: the one given to `generate`; by default that of the logs already in `root`, else 7.
 
     Returns:
         The path of `pipeline.yaml`.
     """
     root.mkdir(parents=True, exist_ok=True)
-    (root / IDENTITIES).write_text(_identities(Company.make(seed)), encoding="utf-8")
+    (root / IDENTITIES).write_text(
+        _identities(Company.make(_seed_of(root) if seed is None else seed)), encoding="utf-8"
+    )
     file = root / CONFIG
     file.write_text(_TEMPLATE.format(start=start.isoformat()), encoding="utf-8")
     return file
+
+
+def _seed_of(root: Path) -> int:
+    """The seed of the logs in `root`, so that names and logs belong together."""
+    truth = root / TRUTH
+    return int(json.loads(truth.read_text(encoding="utf-8"))["seed"]) if truth.exists() else DEFAULT_SEED
 
 
 def _identities(company: Company) -> str:

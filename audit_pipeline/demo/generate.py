@@ -26,6 +26,7 @@ from audit_pipeline.demo.delivery import FASTEST_S, LATE_S, LATE_SHARE, REPEATED
 from audit_pipeline.demo.operations import ACCOUNT
 from audit_pipeline.errors import UserError
 
+DEFAULT_SEED = 7
 LOGS, TRUTH = "logs", "truth.json"
 _UNFINISHED = ".logs-unfinished"
 _NEXT_NIGHT_S = 86_400 + 3 * 3600
@@ -83,7 +84,7 @@ def generate(
     *,
     days: int = 14,
     end: dt.date,
-    seed: int = 7,
+    seed: int = DEFAULT_SEED,
     events: int = 320_000,
     stories: bool = True,
     progress: Callable[[int, int], None] | None = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audit_pipeline.clock import SIMULATED_NOTE, UTC
 from audit_pipeline.demo.config import HEADER, write_config
+from audit_pipeline.demo.generate import generate
 from audit_pipeline.settings import Settings
 from audit_pipeline_tests.demo.conftest import Demo
 
@@ -43,6 +44,17 @@ def test_identities_name_everyone_in_the_logs(small: Demo, tmp_path: Path) -> No
     users = {one.user for one in small.unique.values() if one.user and not one.user.startswith("HIDDEN")}
     assert len(users) > 50
     assert users <= known
+
+
+def test_identities_follow_the_seed_of_the_logs_beside_them(tmp_path: Path) -> None:
+    generate(tmp_path / "logs-of-8", end=dt.date(2026, 11, 23), days=1, events=300, seed=8, stories=False)
+    write_config(tmp_path / "logs-of-8", start=dt.date(2026, 11, 23))
+    write_config(tmp_path / "asked-for-8", start=dt.date(2026, 11, 23), seed=8)
+    write_config(tmp_path / "no-logs", start=dt.date(2026, 11, 23))
+    of_8, asked, plain = (
+        (tmp_path / name / "identities.csv").read_bytes() for name in ("logs-of-8", "asked-for-8", "no-logs")
+    )
+    assert of_8 == asked != plain
 
 
 def test_configuration_explains_itself(tmp_path: Path) -> None:

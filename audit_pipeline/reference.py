@@ -1,0 +1,202 @@
+"""Reference pages made from code: `python -m audit_pipeline.reference docs/reference` writes configuration.md and tables.md.
+
+Belongs here: turning models and schemas into Markdown. Not here: any fact of its own; a description is mended where the key or
+column is declared. A test compares the committed pages with what this writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import pyarrow as pa
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from audit_pipeline.lake.tables import FINDINGS_SCHEMA, INDEX_SCHEMA, TABLES
+from audit_pipeline.ocsf.columns import COLUMNS, OCSF_VERSION
+from audit_pipeline.settings import Settings
+from audit_pipeline.state import metadata
+
+_MADE = "<!-- Made by `python -m audit_pipeline.reference docs/reference`; edit the code it is made from. -->"
+_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dt.date: "date", dt.time: "time", dt.timedelta: "duration"}  # fmt: skip
+
+
+def configuration() -> str:
+    """The page of `pipeline.yaml`."""
+    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(Settings, "")]
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            _MADE,
+            "",
+            "Keys of `pipeline.yaml`. `NAME` stands for a name that you choose. Durations are a whole number and a unit of s, m, h, d or w,",
+            "such as `2h`; times of day stand in quotes. An unknown key is an error. No secret stands in the file: a key that ends in `_env`",
+            "names the environment variable that holds one. `AUDIT_PIPELINE_CONFIG` names the file when `-c` does not.",
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """Key, type, default and description of each leaf below a model."""
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        inner, several = _section(field.annotation)
+        if inner is None or field.description:
+            yield key, _kind(field.annotation), _default(field), _cell(field.description or "")
+        if inner is not None:
+            yield from _keys(inner, key + (".NAME." if several else "."))
+
+
+def _section(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a key holds, and whether it holds several by name."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part, get_origin(annotation) is dict
+    return None, False
+
+
+def _kind(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if part is type(None) else _kind(part) for part in parts)
+    if origin is list:
+        return f"list of {_kind(parts[0])}"
+    if origin is dict:
+        return "mapping"
+    if origin is not None:  # Annotated: what it is made of
+        return _kind(parts[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return _WORDS.get(annotation, "text")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined or isinstance(value, BaseModel):
+        return ""
+    return f"`{_shown(value)}`"
+
+
+def _shown(value: Any) -> str:
+    """A value as it would stand in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, dt.timedelta):
+        seconds = int(value.total_seconds())
+        unit, size = next(
+            (unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % size == 0
+        )
+        return f"{seconds // size}{unit}"
+    if isinstance(value, dt.time):
+        return f'"{value:%H:%M}"'
+    return str(value)
+
+
+def tables() -> str:
+    """The page of the lake's tables, the view of findings and the database of decisions."""
+    parts = [
+        "# Tables",
+        "",
+        _MADE,
+        "",
+        "What `audit-pipeline query` sees. Times are UTC. One Parquet file a partition, below the lake's root; `NAME` is a source, `D` a day.",
+        "",
+    ]
+    for table in TABLES.values():
+        file = table.file(dt.date(1970, 1, 1), "NAME" if table.by_source else None).replace("1970-01-01", "D")
+        parts += [f"## {table.name}", "", f"`{file}`, schema version {table.version}", ""]
+        parts += _events() if table.name == "events" else _columns(table.schema)
+    parts += ["## findings", "", "A view over detections and decisions.", "", *_columns(FINDINGS_SCHEMA)]
+    parts += [
+        "## index",
+        "",
+        "`index/source=NAME/day=D/SEQUENCE.parquet`: which record of which segment belongs to the day. Rebuilt at need; `query` does not show it.",
+        "",
+    ]
+    parts += _columns(INDEX_SCHEMA)
+    for found in metadata.sorted_tables:
+        parts += [
+            f"## {found.name}",
+            "",
+            "In the database of `state_url`.",
+            "",
+            "| column | type | meaning |",
+            "|---|---|---|",
+        ]
+        parts += [
+            f"| `{column.name}` | {str(column.type).lower()} | {_cell(column.comment or '')} |"
+            for column in found.columns
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _events() -> list[str]:
+    head = [
+        f"Columns are OCSF {OCSF_VERSION} paths with underscores; ours begin with `x_`. A column that a record says nothing about is null.",
+        "",
+        "| column | type | OCSF path | meaning |",
+        "|---|---|---|---|",
+    ]
+    rows = [f"| `{c.name}` | {_type(c.kind)} | {f'`{c.path}`' if c.path else ''} | {_cell(c.doc)} |" for c in COLUMNS]
+    return [*head, *rows, ""]
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    return ["| column | type |", "|---|---|", *(f"| `{field.name}` | {_type(field.type)} |" for field in schema), ""]
+
+
+def _type(kind: pa.DataType) -> str:
+    """The type as DuckDB names it."""
+    if pa.types.is_list(kind):
+        return f"{_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return "struct(" + ", ".join(f"{field.name} {_type(field.type)}" for field in kind) + ")"
+    names = {
+        "string": "varchar",
+        "int32": "integer",
+        "int64": "bigint",
+        "double": "double",
+        "bool": "boolean",
+        "date32[day]": "date",
+    }
+    return names.get(
+        str(kind), "timestamptz" if pa.types.is_timestamp(kind) else "blob" if "binary" in str(kind) else str(kind)
+    )
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+PAGES = {"configuration.md": configuration, "tables.md": tables}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write all pages into `folder`, replacing what is there; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+    return [folder / name for name in PAGES]
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference"))

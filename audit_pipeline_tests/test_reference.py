@@ -1,0 +1,44 @@
+"""The committed reference pages are what the code says, and name every key and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.reference import PAGES, configuration, tables, write
+from audit_pipeline.settings import Settings, SourceSettings
+
+COMMITTED = Path(__file__).parent.parent / "docs" / "reference"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_committed_page_is_what_the_code_says(name: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    made = (tmp_path / name).read_text(encoding="utf-8")
+    assert (COMMITTED / name).read_text(encoding="utf-8") == made, (
+        "run: python -m audit_pipeline.reference docs/reference"
+    )
+
+
+def test_every_key_has_a_meaning() -> None:
+    rows = [line.split(" | ") for line in configuration().splitlines() if line.startswith("| `")]
+    assert all(len(row) == 4 for row in rows)
+    assert [row[0] for row in rows if not row[3].strip(" |")] == []
+    shown = {row[0].strip("| `") for row in rows}
+    assert {f"sources.NAME.{name}" for name in SourceSettings.model_fields} <= shown
+    for name, field in Settings.model_fields.items():
+        leaf = not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+        assert name in shown or not leaf or any(key.startswith(f"{name}.") for key in shown), name
+    assert "sources.NAME.settles_after | duration | `2h`" in configuration().replace("`sources", "sources").replace(
+        "after`", "after"
+    )
+
+
+def test_every_table_and_column_is_named() -> None:
+    page = tables()
+    for table in TABLES.values():
+        part = page[page.index(f"## {table.name}\n") :].split("\n## ")[0]
+        assert [name for name in table.schema.names if f"| `{name}` |" not in part] == []
