@@ -21,14 +21,13 @@ import rfc8785
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.detections.sigma import Rule, RuleError, load
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.lake.views import connect
 from audit_pipeline.settings import Settings
 
 MAX_REFS = 100
 SHOWN = 100
 """characters of a log value that an explanation shows"""
-WORST_FIRST = ("missing", "partial", "unknown", "proven", "no_gap_seen")
 _TARGET = "coalesce(user_name, resource_uid, resource_name, api_service_name, device_hostname)"
 
 
@@ -175,7 +174,7 @@ def length(span: dt.timedelta) -> str:
 def worst(verdicts: Any) -> str | None:
     """The worst of some completeness verdicts; `None` where there is none."""
     found = [verdict for verdict in verdicts if verdict is not None]
-    return min(found, key=lambda verdict: WORST_FIRST.index(verdict)) if found else None
+    return min(found, key=VERDICTS.index) if found else None
 
 
 def short_hash(*parts: str) -> str:

@@ -105,6 +105,9 @@ FINDINGS_SCHEMA = _schema(
 )  # fmt: skip
 """Columns of the view `findings`."""
 
+VERDICTS = ("missing", "partial", "unknown", "no_gap_seen", "proven")
+"""Completeness verdicts, the worst first: what several sources show together is no better than the worst of them."""
+
 
 def check_columns(name: str, table: pa.Table) -> pa.Table:
     """The table with exactly the registered columns, in order and type; a missing or foreign column is an error of ours."""

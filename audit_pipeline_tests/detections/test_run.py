@@ -155,7 +155,8 @@ def test_hostile_values_are_data_in_keys_and_one_printable_line_in_words(tmp_pat
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ({"idp": "proven", "vpn": "no_gap_seen"}, "proven"),
+        ({"idp": "proven", "vpn": "no_gap_seen"}, "no_gap_seen"),
+        ({"idp": "proven", "vpn": "proven"}, "proven"),
         ({"idp": "unknown", "vpn": "no_gap_seen"}, "unknown"),
         ({"idp": "unknown", "vpn": "partial"}, "partial"),
         ({"idp": "missing", "vpn": "partial"}, "missing"),
