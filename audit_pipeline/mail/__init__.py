@@ -1,0 +1,1 @@
+"""Mail: building a message from a report, and delivering it once."""

@@ -1,0 +1,226 @@
+"""Delivering a report's mail once: the intent is stored before SMTP, the outcome after, and a copy always lies beside the report.
+
+Belongs here: the delivery record and the SMTP dialogue. Not here: what the mail says (`message`), when to send (orchestration).
+
+Trouble with a mail server is an outcome, never an exception: the report is out, the mail's fate is a fact beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import smtplib
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import sqlalchemy as sa
+
+from audit_pipeline.clock import Clock, rfc3339
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.mail.message import EVERYBODY
+from audit_pipeline.reports import editions
+from audit_pipeline.reports.text import visible
+from audit_pipeline.settings import Settings, SmtpSettings
+from audit_pipeline.state import deliveries
+
+ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
+AGAIN = "unknown, sent again"
+UNKNOWN = "unknown after two tries, not sent again"
+WRITTEN_ONLY = "written only"
+BACKFILL = "not sent: backfill"
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+"""RFC 5321 dot-atoms without quoting: what we are willing to hand to a server"""
+
+MessageFor = Callable[[str], EmailMessage]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the mail to one recipient; `outcome` is accepted, refused, failed, or null where it cannot be known."""
+
+    recipient: str
+    outcome: str | None
+    detail: str
+    sent_now: bool
+    """whether this call spoke to a server about it"""
+
+
+def deliver(
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    *,
+    kind: str,
+    period: str,
+    edition: int,
+    message_for: MessageFor,
+    recipients: Iterable[str],
+    send: bool,
+    lake: Lake,
+    why_not: str = WRITTEN_ONLY,
+) -> list[Outcome]:
+    """Write the mail beside the report, and send it to each recipient who has not got it yet.
+
+    Args:
+        engine: the database with the table `deliveries`.
+        settings: the mail server; its password is read from the environment.
+        clock: tells when an intent and an outcome are recorded.
+        kind: kind of report; with period, edition and recipient the key of a delivery.
+        period: period of the report.
+        edition: edition of the report.
+        message_for: builds the mail to one recipient, and to `message.EVERYBODY` for the copy.
+        recipients: addresses.
+        send: whether to send; a backfill only writes.
+        lake: where the copy is written, as `mail/all.eml` below the edition.
+        why_not: what the copy's header says when nothing is sent (`WRITTEN_ONLY` or `BACKFILL`).
+
+    Raises:
+        LakeError: the copy cannot be written.
+        sqlalchemy.exc.SQLAlchemyError: the database cannot be written; nothing was sent without a stored intent.
+    """
+    delivery = _Delivery(engine, clock, kind, period, edition)
+    _write_copy(lake, delivery, message_for(EVERYBODY), None if send else why_not)
+    if not send:
+        return []
+    return [_one(delivery, settings, message_for, recipient) for recipient in dict.fromkeys(recipients)]
+
+
+def _write_copy(lake: Lake, delivery: _Delivery, message: EmailMessage, note: str | None) -> None:
+    """The copy in the lake; once a delivery is on record it stays as it is, so that no sent mail is called `not sent`."""
+    file = f"{editions.folder(delivery.kind, delivery.period, delivery.edition)}/mail/{EVERYBODY}.eml"
+    if delivery.any() and lake.exists(file):
+        return
+    if note is not None:
+        message["X-Audit-Pipeline"] = note
+    lake.write(file, message.as_bytes(policy=SMTP))
+
+
+def _one(delivery: _Delivery, settings: Settings, message_for: MessageFor, recipient: str) -> Outcome:
+    """Intent, SMTP, outcome for one recipient."""
+    if not is_address(recipient):
+        return Outcome(visible(recipient, 80), REFUSED, "not an address that we send to", sent_now=False)
+    message = message_for(recipient)
+    known = delivery.find(recipient)
+    if known is not None and known.outcome == ACCEPTED:
+        return Outcome(recipient, ACCEPTED, f"already accepted at {known.outcome_at}", sent_now=False)
+    unknown = known is not None and known.outcome is None
+    if unknown and known is not None and known.detail == AGAIN:
+        return Outcome(recipient, None, UNKNOWN, sent_now=False)
+    delivery.intend(recipient, str(message["Message-ID"]), AGAIN if unknown else None, known is not None)
+    outcome, detail = _send(settings.smtp, recipient, message)
+    detail = f"{AGAIN}: {detail}" if unknown else detail
+    delivery.record(recipient, outcome, detail)
+    return Outcome(recipient, outcome, detail, sent_now=True)
+
+
+def is_address(recipient: str) -> bool:
+    """Whether it is a plain mailbox address (ASCII, no name, no line break): what may stand in a header and an envelope."""
+    return _ADDRESS.fullmatch(recipient) is not None
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """The rows of one edition in the table `deliveries`."""
+
+    engine: sa.Engine
+    clock: Clock
+    kind: str
+    period: str
+    edition: int
+
+    def _key(self) -> sa.ColumnElement[bool]:
+        columns = deliveries.c
+        return sa.and_(columns.kind == self.kind, columns.period == self.period, columns.edition == self.edition)
+
+    def any(self) -> bool:
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(deliveries.c.recipient).where(self._key())).first() is not None
+
+    def find(self, recipient: str) -> sa.Row[tuple[object, ...]] | None:
+        query = sa.select(deliveries).where(self._key(), deliveries.c.recipient == recipient)
+        with self.engine.connect() as connection:
+            return connection.execute(query).first()
+
+    def intend(self, recipient: str, message_id: str, detail: str | None, known: bool) -> None:
+        """Store the intent; committed when this returns."""
+        values = {"message_id": message_id, "intended_at": rfc3339(self.clock.now())}
+        values_all = {**values, "outcome": None, "outcome_at": None, "detail": detail}
+        if known:
+            self._update(recipient, values_all)
+            return
+        key = {"kind": self.kind, "period": self.period, "edition": self.edition, "recipient": recipient}
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(deliveries).values(**key, **values_all))
+
+    def record(self, recipient: str, outcome: str, detail: str) -> None:
+        self._update(recipient, {"outcome": outcome, "outcome_at": rfc3339(self.clock.now()), "detail": detail})
+
+    def _update(self, recipient: str, values: dict[str, str | None]) -> None:
+        statement = sa.update(deliveries).where(self._key(), deliveries.c.recipient == recipient).values(**values)
+        with self.engine.begin() as connection:
+            connection.execute(statement)
+
+
+def _send(smtp: SmtpSettings | None, recipient: str, message: EmailMessage) -> tuple[str, str]:
+    """Outcome and detail of one SMTP dialogue; no secret enters the detail."""
+    if smtp is None:
+        return FAILED, "no mail server: add smtp to the configuration"
+    password = os.environ.get(smtp.password_env)
+    if smtp.username and password is None:
+        return FAILED, f"no password: set the environment variable {smtp.password_env}"
+    try:
+        server = _connect(smtp)
+        try:
+            if smtp.username:
+                server.login(smtp.username, password or "")
+            server.sendmail(smtp.from_, [recipient], message.as_bytes(policy=SMTP))
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                server.quit()  # the mail is accepted: what the server says to a goodbye changes nothing
+        finally:
+            server.close()
+    except smtplib.SMTPException as error:
+        return _trouble(error, recipient, password)
+    except (OSError, ValueError) as error:  # ValueError: a host or a name that cannot be encoded
+        return FAILED, _clean(f"{smtp.host}:{smtp.port} {type(error).__name__}: {error}", password)
+    return ACCEPTED, f"by {smtp.host}:{smtp.port}"
+
+
+def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
+    """A connection as configured; certificates and host names are verified."""
+    own = smtp.from_.rpartition("@")[2].strip("<> ") or "localhost"
+    if smtp.security == "tls":
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(smtp.host, smtp.port, local_hostname=own, timeout=smtp.timeout_s, context=context)
+    server = smtplib.SMTP(smtp.host, smtp.port, local_hostname=own, timeout=smtp.timeout_s)
+    if smtp.security == "starttls":
+        try:
+            server.starttls(context=ssl.create_default_context())
+        except (smtplib.SMTPException, OSError):
+            server.close()
+            raise
+    return server
+
+
+def _trouble(error: smtplib.SMTPException, recipient: str, password: str | None) -> tuple[str, str]:
+    """A 5xx answer is a refusal (RFC 5321, 4.2.1); anything else may succeed another time."""
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return FAILED, f"the server did not accept user and password ({error.smtp_code})"
+    code: int
+    said: bytes | str
+    if isinstance(error, smtplib.SMTPRecipientsRefused) and recipient in error.recipients:
+        code, said = error.recipients[recipient]
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code, said = error.smtp_code, error.smtp_error
+    else:
+        return FAILED, _clean(f"{type(error).__name__}: {error}", password)
+    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return (REFUSED if 500 <= code < 600 else FAILED), _clean(f"{code} {words}", password)
+
+
+def _clean(detail: str, password: str | None) -> str:
+    """What a server said, visible, short, and without the password should it have echoed it."""
+    return visible(detail.replace(password, "(withheld)") if password else detail, 160)

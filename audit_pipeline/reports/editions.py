@@ -1,0 +1,110 @@
+"""Editions of a report: files below `reports/<kind>/<period>/<edition>/`, written once, kept for good.
+
+Belongs here: when a new edition is due, and writing one so that a kill at any moment heals. Not here: what is in the files.
+
+`report.json` is written last: it marks an edition as whole. A folder without it was never an edition; the next run writes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from audit_pipeline import __version__
+from audit_pipeline.clock import SIMULATED_NOTE, Clock, rfc3339
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.reports import page, tables
+from audit_pipeline.reports.model import Report, encode
+
+MARK = "report.json"
+_NOT_PRINTED = ("edition", "evidence")
+"""what may differ between two reports of the same edition: later collections move the chains' heads"""
+_METHOD_NOT_PRINTED = ("versions", "config_sha256")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One whole edition."""
+
+    kind: str
+    period: str
+    number: int
+    report: Report
+    """the model with its edition"""
+    new: bool
+    """whether this call wrote it"""
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the lake's root."""
+        return folder(self.kind, self.period, self.number)
+
+
+def folder(kind: str, period: str, number: int) -> str:
+    """Where an edition lies, below the lake's root."""
+    return f"reports/{kind}/{period}/{number}"
+
+
+def publish(lake: Lake, kind: str, period: str, report: Report, *, clock: Clock, run_id: str | None = None) -> Edition:
+    """Write the report as a new edition if a printed number, state or finding changed against the latest; else return that one.
+
+    Args:
+        lake: where it is written.
+        kind: `daily`, `weekly` or `monthly`.
+        period: `2026-11-23`, `2026-W47` or `2026-11`.
+        report: the model, without an edition.
+        clock: tells when it is made (only the edition's `manifest.json` knows).
+        run_id: the run that makes it, for `manifest.json`.
+
+    Raises:
+        LakeError: the lake cannot be written.
+    """
+    previous = latest(lake, kind, period)
+    if previous is not None and printed(previous.report) == printed(report):
+        return previous
+    number = 1 if previous is None else previous.number + 1
+    whole = {**report, "edition": number}
+    files = {"report.html": page.render(whole).encode(), **tables.csv_files(whole)}
+    mark = encode(whole)
+    manifest = _manifest({**files, MARK: mark}, clock, run_id)
+    target = folder(kind, period, number)
+    for name, data in {**files, "manifest.json": manifest}.items():
+        lake.write(f"{target}/{name}", data)
+    lake.create(f"{target}/{MARK}", mark)
+    return Edition(kind, period, number, whole, new=True)
+
+
+def latest(lake: Lake, kind: str, period: str) -> Edition | None:
+    """The newest whole edition; none is `None`."""
+    numbers = (int(name) for name in lake.names(f"reports/{kind}/{period}") if name.isdigit())
+    for number in sorted(numbers, reverse=True):
+        file = f"{folder(kind, period, number)}/{MARK}"
+        if lake.exists(file):
+            return Edition(kind, period, number, json.loads(lake.read(file)), new=False)
+    return None
+
+
+def printed(report: Report) -> bytes:
+    """What counts as a change, as canonical JSON: the report without edition, evidence and versions."""
+    kept = {name: value for name, value in report.items() if name not in _NOT_PRINTED}
+    kept["method"] = {name: value for name, value in report["method"].items() if name not in _METHOD_NOT_PRINTED}
+    return encode(kept)
+
+
+def _manifest(files: dict[str, bytes], clock: Clock, run_id: str | None) -> bytes:
+    body: dict[str, Any] = {
+        "v": 1,
+        "generated_at": rfc3339(clock.now()),
+        "clock": SIMULATED_NOTE if clock.simulated else "system",
+        "code_version": __version__,
+        "run_id": run_id,
+        "files": [
+            {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in sorted(files.items())
+        ],
+    }
+    return rfc8785.dumps(body)

@@ -1,0 +1,92 @@
+"""The report as one self-contained HTML page: no script, nothing loaded from elsewhere, under 500 kB.
+
+Belongs here: rendering and what fits on the first screen. Not here: numbers (`model`), shapes (`charts`), looks (`page.css`).
+
+Autoescape is always on: `select_autoescape` would be off for names ending in .j2. Every printed string passes `text.finalize`
+first, so that text of a log is inert even where a template forgets to think of it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit_pipeline.reports import charts, coverage, text, wording
+
+WORDS_FIRST_SCREEN = 120
+FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES = 30, 3, 40, 8, 40, 25
+"""most rows of each table on the page; what is left out is counted there, and stands in the CSV files"""
+_HERE = Path(__file__).with_name("templates")
+_FIRST_SCREENS = ((3, 3, 8), (3, 2, 6), (2, 2, 5), (2, 1, 4), (1, 1, 3), (1, 1, 1))
+"""decisions, subjects not judged and sources on the first screen, tried in this order until the words fit"""
+
+
+def environment(folder: Path, *, autoescape: bool = True) -> Environment:
+    """Jinja with undefined names as errors and every printed string made visible; only plain text is made without escaping."""
+    made = Environment(
+        autoescape=autoescape,  # noqa: S701 - off for text/plain alone
+        undefined=StrictUndefined,
+        loader=FileSystemLoader(folder),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=text.finalize,
+    )
+    made.filters |= {
+        "cut": text.visible,
+        "measure": text.measure,
+        "number": text.number,
+        "duration": text.duration,
+        "size": text.size,
+        "minute": text.minute,
+        "spelled_or_none": lambda number: text.spelled(number) if number else "none",
+        "spaced": lambda word: str(word).replace("_", " "),
+    }
+    made.globals |= {
+        "VERDICTS": coverage.VERDICT_WORDS,
+        "STATES": wording.STATE_WORDS,
+        "WHOLE": coverage.WHOLE,
+        "count": text.count,
+        "charts": charts,
+        "phrase": coverage.phrase,
+        "span": text.span,
+    }
+    return made
+
+
+@cache
+def _environment() -> Environment:
+    return environment(_HERE)
+
+
+def render(report: dict[str, Any]) -> str:
+    """The page of a report that has its edition."""
+    made = _environment()
+    css = Markup((_HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - our own style sheet
+    common = {"r": report, "css": css, "four": four(report["kpis"]), "scale": charts.ceiling}
+    common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
+    common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES}
+    first = Markup("")
+    for decisions, subjects, sources in _FIRST_SCREENS:
+        first = Markup(  # noqa: S704 - rendered with autoescape
+            made.get_template("first.html.j2").render(**common, decisions=decisions, subjects=subjects, sources=sources)
+        )
+        if text.words(plain(first)) <= WORDS_FIRST_SCREEN:
+            break
+    return made.get_template("page.html.j2").render(**common, first=first)
+
+
+def four(kpis: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The four KPIs for first screen and mail: the catalogue's first."""
+    return kpis[:4]
+
+
+def plain(markup: str) -> str:
+    """The text that a reader of HTML sees: tags and drawings left out."""
+    without = re.sub(r"<(style|svg|title)\b.*?</\1>", " ", markup, flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]*>", " ", without))

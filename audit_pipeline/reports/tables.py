@@ -1,0 +1,97 @@
+"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv. The evidence is the lake and report.json.
+
+Belongs here: columns and CSV writing. Cells are guarded (`text.csv_cell`), so text may differ from the evidence by an apostrophe
+or a visible escape; no data is an empty cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from audit_pipeline.reports.text import csv_cell
+
+_FINDINGS = (
+    "finding_id",
+    "title",
+    "severity",
+    "state",
+    "change",
+    "team",
+    "owner",
+    "due_at",
+    "overdue",
+    "ask",
+    "first_time",
+    "detected_at",
+    "closed_at",
+    "n",
+    "rule_id",
+    "group_key",
+)
+_DAYS = (
+    "day",
+    "verdict",
+    "events",
+    "expected_low",
+    "expected_high",
+    "records",
+    "rejects",
+    "duplicates",
+    "smallest_gap_s",
+    "baseline_days",
+    "lag_p95_s",
+    "future",
+    "edition",
+)
+_KPI = (
+    "value",
+    "unit",
+    "n",
+    "population",
+    "low",
+    "high",
+    "previous",
+    "trend",
+    "target",
+    "state",
+    "verdict",
+    "days_used",
+    "days_left_out",
+)
+
+
+def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
+    """File name to bytes (UTF-8, RFC 4180) of every table; all rows, also those that the page leaves out."""
+    return {
+        "findings.csv": _csv(_FINDINGS, ([row[name] for name in _FINDINGS] for row in report["findings"])),
+        "sources.csv": _csv(("source", *_DAYS, "reasons"), _source_rows(report)),
+        "kpis.csv": _csv(("kpi_id", "scope", "day", *_KPI), _kpi_rows(report)),
+    }
+
+
+def _source_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
+    for source in report["sources"]:
+        for day in source["days"]:
+            reasons = "; ".join(
+                f"{reason['phrase']}: {reason['detail'] or ''}".rstrip(": ") for reason in day["reasons"]
+            )
+            yield [source["name"], *(day[name] for name in _DAYS), reasons]
+
+
+def _kpi_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
+    for kpi in report["kpis"]:
+        for row in kpi["history"]:
+            yield [kpi["id"], "all", row["day"], *(row[name] for name in _KPI)]
+        for row in kpi["detail"]:
+            yield [kpi["id"], row["scope"], report["day"], *(row[name] for name in _KPI)]
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(header)
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
+    return out.getvalue().encode("utf-8", "backslashreplace")
