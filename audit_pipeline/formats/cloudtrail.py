@@ -76,24 +76,23 @@ def _micros(stamp: str) -> int | None:
 
 
 def _slow_head(record: bytes) -> _Head | str:
-    """The head of a record whose fields are not of the usual kind, or the reason why it has none."""
+    """The head of a record whose fields are not of the usual kind, or the reason why it has none.
+
+    Escaped lone surrogates are JSON, and bytes that are no UTF-8 are mended on the way to the columns: no reason to lose an event.
+    """
     try:
-        fields = _LOOSE.decode(record)
-    except msgspec.ValidationError:
-        return "not_an_object"
-    except msgspec.DecodeError:
+        fields = json.loads(record.decode("utf-8", "replace"), strict=False)
+    except ValueError:
         return "not_json"
     except RecursionError:
         return "too_deep"
-    texts = {name: _text_of(fields.get(name)) for name in ("eventID", "eventTime", "digestEndTime")}
-    return _Head(**texts)
+    if not isinstance(fields, dict):
+        return "not_an_object"
+    return _Head(**{name: _text_of(fields.get(name)) for name in ("eventID", "eventTime", "digestEndTime")})
 
 
-def _text_of(raw: msgspec.Raw | None) -> str | None:
-    try:
-        return None if raw is None else msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
-        return None
+def _text_of(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _heads(records: Sequence[bytes]) -> Sequence[_Head | str]:
@@ -165,7 +164,7 @@ class CloudTrail:
     def split(self, data: bytes, whole: bool) -> Split:
         """Records of `{"Records": […]}`, of `lookup-events` output, of arrays, of lines."""
         found = split_json(data, whole=whole, containers=("Records", "Events"), is_record=_is_record)
-        if b'"CloudTrailEvent"' in data:
+        if found.records and b'"CloudTrailEvent"' in found.records[0]:
             found.records = [_unwrap(record) for record in found.records]
         return found
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from xxhash import xxh3_128_digest
 
 from audit_pipeline.formats.base import Damage, Format, Keys
 from audit_pipeline.formats.inflate import inflate
@@ -30,6 +31,10 @@ _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
 LAYOUT = 1
 """Raised when index files change in themselves."""
+_DICTIONARY = ["source", "segment", "member", "reason", "detail", "visible_time"]
+_COMPRESSION = {
+    name: "none" if name.endswith("_hash") else "zstd" for name in INDEX_SCHEMA.names
+}  # hashes do not compress
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -177,16 +182,18 @@ def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_lin
 
 
 def _add_records(rows: _Rows, number: int, first_line: int, day: int, records: list[bytes], keys: Keys) -> None:
-    sha256 = hashlib.sha256
     rows.member += [number] * len(records)
     rows.line += range(first_line, first_line + len(records))
-    rows.key_hash += [sha256(key).digest()[:16] for key in keys.key]
-    rows.content_hash += [sha256(record).digest()[:16] for record in records]
+    rows.key_hash += map(xxh3_128_digest, keys.key)
+    rows.content_hash += map(xxh3_128_digest, records)
     rows.time_us += keys.time_us
     rows.day += [day if time is None else time // _DAY_US for time in keys.time_us]
     rows.reason += keys.reason
     rows.detail += keys.detail
-    rows.raw += [None if reason is None else kept(record) for reason, record in zip(keys.reason, records, strict=True)]
+    if any(keys.reason):
+        rows.raw += [None if why is None else kept(record) for why, record in zip(keys.reason, records, strict=True)]
+    else:
+        rows.raw += [None] * len(records)
 
 
 def _fallback_day(entry: Entry, number: int) -> int:
@@ -228,11 +235,7 @@ def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date
         day = _EPOCH + dt.timedelta(days=int(number))
         with lake.staged(file(entry.source, day, entry.sequence)) as temporary:
             pq.write_table(
-                chosen,
-                temporary,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=["source", "segment", "member", "reason", "detail"],
+                chosen, temporary, compression=_COMPRESSION, use_dictionary=_DICTIONARY, write_statistics=False
             )
         rejects = len(chosen) - chosen["reason"].null_count
         yield day, [len(chosen) - rejects, rejects]

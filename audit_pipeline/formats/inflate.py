@@ -90,6 +90,15 @@ def inflate(data: bytes, name: str = "", limit: int = MAX_INFLATED) -> Inflated:
     return _inflate_slowly(data, encoding, limit)
 
 
+def inflate_head(data: bytes, name: str = "", size: int = 2**16) -> bytes:
+    """About the first `size` bytes that come out; fewer where the member is damaged before."""
+    encoding = encoding_of(data[:64], name)
+    if encoding == "plain":
+        return data[:size]
+    out, _, _ = _feed(_decoder(encoding), data, 0, 4096, size)
+    return b"".join(out)[:size]
+
+
 def _inflate_slowly(data: bytes, encoding: Encoding, limit: int) -> Inflated:
     """Stream by stream (archives may be concatenated), step by step."""
     parts: list[bytes] = []

@@ -198,6 +198,20 @@ def texts(records: list[bytes]) -> Iterator[tuple[str, str]]:
 
 
 _RISKY = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
+_RISKY_BYTES = re.compile(_RISKY.pattern.encode())
+
+
+def harmless(data: bytes) -> bool:
+    """Whether no record of these bytes can be refused by the engine: UTF-8, without NUL and without escapes of NUL or surrogates."""
+    if b"\x00" in data or _RISKY_BYTES.search(data):
+        return False
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _repair(text: str) -> str:

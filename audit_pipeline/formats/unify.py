@@ -20,7 +20,7 @@ from audit_pipeline.errors import LakeError
 from audit_pipeline.formats import indexing
 from audit_pipeline.formats.base import Format
 from audit_pipeline.formats.inflate import inflate
-from audit_pipeline.formats.records import texts
+from audit_pipeline.formats.records import harmless, texts
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import INDEX_SCHEMA, TABLES
@@ -158,22 +158,26 @@ def _stream(lake: Lake, source: str, form: Format, winners: dict[int, _Winners])
         collected = pa.scalar(dt.datetime.fromisoformat(entry.collected_at), _TIME)
         kept: list[bytes] = []
         size = first = 0
+        clean = True
         for place, (number, data) in enumerate(raw.members(lake, entry, numbers.tolist())):
             inflated = inflate(data, entry.members[number].name)
             records = form.split(inflated.data, inflated.whole).records
             local = found.line[bounds[place] : bounds[place + 1]] - begins[number]
             kept += records if len(local) == len(records) else [records[i] for i in local.tolist()]
             size += len(inflated.data)
+            clean = clean and harmless(inflated.data)
             if size >= BATCH_BYTES:
-                yield _batch(kept, found, first, entry.segment, collected)
-                first, kept, size = first + len(kept), [], 0
+                yield _batch(kept, clean, found, first, entry.segment, collected)
+                first, kept, size, clean = first + len(kept), [], 0, True
         if kept:
-            yield _batch(kept, found, first, entry.segment, collected)
+            yield _batch(kept, clean, found, first, entry.segment, collected)
 
 
-def _batch(kept: list[bytes], found: _Winners, first: int, segment: str | None, collected: pa.Scalar) -> pa.RecordBatch:
+def _batch(
+    kept: list[bytes], clean: bool, found: _Winners, first: int, segment: str | None, collected: pa.Scalar
+) -> pa.RecordBatch:
     n = len(kept)
-    doc, text = _text_columns(kept)
+    doc, text = _text_columns(kept, clean)
     zeros = pa.array(np.zeros(n, dtype=np.int64))
     columns = [
         doc, text, pa.array(found.line[first : first + n]), found.time.slice(first, n), found.visible.slice(first, n), pa.array([collected.as_py()], _TIME).take(zeros),
@@ -182,30 +186,13 @@ def _batch(kept: list[bytes], found: _Winners, first: int, segment: str | None, 
     return pa.record_batch(columns, schema=_BATCH)
 
 
-def _text_columns(kept: list[bytes]) -> tuple[pa.Array, pa.Array]:
-    """Text to parse and text to keep; two different columns only where the engine would refuse the record as it is."""
-    plain = pa.array(kept, pa.binary())
-    joined = plain.buffers()[2]
-    whole = memoryview(joined) if joined is not None else memoryview(b"")
-    if _harmless(whole):
-        text = plain.cast(pa.string())
+def _text_columns(kept: list[bytes], clean: bool) -> tuple[pa.Array, pa.Array]:
+    """Text to parse and text to keep; two different columns only where the engine would refuse a record as it is."""
+    if clean:
+        text = pa.array(kept, pa.binary()).cast(pa.string())
         return text, text
     pairs = list(texts(kept))
     return pa.array([doc for doc, _ in pairs], pa.string()), pa.array([text for _, text in pairs], pa.string())
-
-
-def _harmless(whole: memoryview) -> bool:
-    """Whether no record of the buffer can be refused: UTF-8, no NUL, no escaped surrogate or NUL."""
-    data = bytes(whole)
-    if b"\x00" in data or b"\\ud" in data or b"\\uD" in data or b"\\u0000" in data:
-        return False
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _statement(form: Format, source: str, day: dt.date, target: str, wanted: str) -> str:

@@ -113,7 +113,7 @@ class _Part:
         with self._lake.explained("cannot be written"):
             self._file.write(item.data)
         self._digest.update(item.data)
-        sha256 = hashlib.sha256(item.data).hexdigest()
+        sha256 = item.member.sha256 or hashlib.sha256(item.data).hexdigest()
         self._members.append(
             msgspec.structs.replace(item.member, offset=self._size, length=len(item.data), sha256=sha256)
         )

@@ -23,7 +23,7 @@ import msgspec
 
 from audit_pipeline.clock import UTC, rfc3339
 from audit_pipeline.formats.base import Format
-from audit_pipeline.formats.inflate import encoding_of, inflate
+from audit_pipeline.formats.inflate import encoding_of, inflate, inflate_head
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources.base import Collection, Probe, SourceError
@@ -47,6 +47,7 @@ class Found:
 class Known:
     """What earlier entries say was taken."""
 
+    names: set[str] = field(default_factory=set)
     unchanged: set[tuple[str, int, str | None]] = field(default_factory=set)
     """name, size and time of files that were taken whole"""
     documents: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -64,6 +65,7 @@ class Known:
 
     def add(self, member: Member) -> None:
         """One member more."""
+        self.names.add(member.name)
         if member.prefix is None:
             self.documents[member.sha256].add(member.name)
         else:
@@ -97,7 +99,7 @@ class FilesSource:
                 continue
             for item in self._read(fs, file, member, known, present, collection):
                 if item.member.error is None:
-                    known.add(_kept(item))
+                    known.add(item.member)
                 yield item
         if later:
             collection.remarks.append(
@@ -179,14 +181,14 @@ class FilesSource:
                 b"", _replace(member, error=f"unreadable: over the bound of {MAX_FILE} bytes for one file", size=None)
             )
             return
-        if encoding != "plain":
+        if encoding != "plain" and self._format.framing(inflate_head(data, file.path)) == "lines":
             inflated = inflate(data, file.path)
-            if inflated.fault is None and self._format.framing(inflated.data[: 64 * 1024]) == "lines":
+            if inflated.fault is None:
                 yield from _packed_lines(data, inflated.data, _replace(member, encoding=encoding), known, present)
                 return
         digest = hashlib.sha256(data).hexdigest()
         if not _moved(known.documents[digest], file.path, present):
-            yield Item(data, _replace(member, encoding=encoding))
+            yield Item(data, _replace(member, encoding=encoding, sha256=digest))
 
     def _lines(
         self, handle: Any, head: bytes, member: Member, known: Known, present: set[str], collection: Collection
@@ -194,7 +196,7 @@ class FilesSource:
         """What a growing file of lines has beyond what was taken; its unfinished last line is left while it may still grow."""
         size = member.size or 0
         start, digest = _continued(_chunks(handle, head), size, known, member.name, present)
-        if start == 0 and any(member.name in names for names in known.streams.values()) and size:
+        if start == 0 and size and member.name in known.names:
             collection.remarks.append(
                 Remark(
                     "replaced",
@@ -267,10 +269,6 @@ def _chunks(handle: Any, head: bytes) -> Iterator[bytes]:
     yield head
     while chunk := handle.read(2**20):
         yield chunk
-
-
-def _kept(item: Item) -> Member:
-    return _replace(item.member, sha256=hashlib.sha256(item.data).hexdigest())
 
 
 def _replace(member: Member, **changes: Any) -> Member:

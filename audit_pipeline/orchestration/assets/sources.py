@@ -1,0 +1,112 @@
+"""`raw/<source>` and `events/<source>`: collection and unification, one pair a configured source.
+
+Belongs here: the two factories. Not here: how anything is collected (`sources`) or mapped (`formats`).
+A source that fails never stops the night: its raw asset materialises with the remark `collection_failed`.
+"""
+
+import dagster as dg
+
+from audit_pipeline.formats import indexing, unify
+from audit_pipeline.lake import manifest
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
+from audit_pipeline.orchestration import metadata as md
+from audit_pipeline.orchestration.partitions import daily, day_of
+from audit_pipeline.settings import Settings
+from audit_pipeline.sources.collect import collect, format_of
+
+
+def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
+    """Evidence of one source as it was collected: segments and the hash chain of their manifest."""
+    source = settings.sources[name]
+
+    @dg.asset(
+        key=["raw", name],
+        partitions_def=daily(settings),
+        group_name="sources",
+        kinds={source.type, "evidence"},
+        owners=_owners(settings, name),
+        description=f"Log files of {name} as they were collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
+        metadata={"paths": md.cell(", ".join(source.paths)), "format": source.format},
+    )
+    def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        day = day_of(context)
+        lake = Lake.open(settings.lake_url)
+        clock = settings.clock_for(day)
+        with lake.lock():
+            got = collect(settings, lake, name, day, clock)
+            touched = indexing.ensure(lake, name, format_of(settings, name))
+        if got.failed:
+            context.log.error("collection failed: %s", md.cell(got.failed))
+        head = got.entries[-1]
+        return dg.MaterializeResult(
+            metadata={
+                "state": "collection_failed" if got.failed else "collected",
+                "files": got.members,
+                "bytes": got.bytes,
+                "segments": sum(entry.segment is not None for entry in got.entries),
+                "days touched": md.cell(", ".join(found.isoformat() for found in touched) or "none"),
+                "remarks": md.rows([{"code": r.code, "detail": r.detail} for r in got.remarks]),
+                "chain head": f"{head.sequence} {head.hash}",
+                "manifest": dg.MetadataValue.path(lake.path(manifest.file(name, head.sequence))),
+                "clock": "simulated, not evidence" if clock.simulated else "system",
+            }
+        )
+
+    return raw
+
+
+def events_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
+    """The OCSF events of one source and day."""
+
+    @dg.asset(
+        key=["events", name],
+        deps=[dg.AssetKey(["raw", name])],
+        partitions_def=daily(settings),
+        group_name="events",
+        kinds={"parquet", "duckdb"},
+        owners=_owners(settings, name),
+        description=f"Events of {name} in OCSF 1.8 columns: the records that the index gives the day, without extra copies. What could not be read is in `rejects`.",
+        metadata={"dagster/column_schema": md.column_schema("events")},
+    )
+    def events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        day = day_of(context)
+        lake = Lake.open(settings.lake_url)
+        form = format_of(settings, name)
+        with lake.lock():
+            indexing.ensure(lake, name, form)
+            built = unify.build(lake, name, form, day)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": built.events,
+                "records": built.records,
+                "extra copies": built.duplicates,
+                "rejects": built.rejects,
+                "input hash": built.input_hash,
+                "most frequent": md.rows(_frequent(lake, name, context.partition_key)),
+            }
+        )
+
+    return events
+
+
+def _frequent(lake: Lake, name: str, day: str) -> list[dict[str, object]]:
+    import datetime as dt
+
+    at = dt.date.fromisoformat(day)
+    con = connect(lake, since=at, until=at, tables=["events"])
+    try:
+        query = (
+            "SELECT api_service_name AS service, api_operation AS operation, count(*) AS events, count(*) FILTER (status_id = 2) AS failed, "
+            "count(DISTINCT x_actor) AS actors FROM events WHERE x_source = ? GROUP BY ALL ORDER BY events DESC, service, operation LIMIT 10"
+        )
+        result = con.execute(query, [name])
+        names = [column[0] for column in result.description or []]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    finally:
+        con.close()
+
+
+def _owners(settings: Settings, name: str) -> list[str] | None:
+    team = settings.sources[name].team
+    return [f"team:{team}"] if team else None

@@ -1,0 +1,85 @@
+"""`check`: whether a configuration can work, before the first night.
+
+Belongs here: trying configuration, paths, lake, state, SMTP, and saying what works on day 1, 7 and 28. Not here: running anything.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import uuid
+
+from audit_pipeline.errors import UserError
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.settings import Settings
+from audit_pipeline.sources.base import Probe
+from audit_pipeline.sources.collect import format_of, source_of
+from audit_pipeline.state import open_state
+
+WHEN = (
+    (
+        "day 1",
+        "collection, evidence, OCSF events, accounting, unreadable input, rules, reports; silence cannot be judged yet (`unknown`)",
+    ),
+    ("day 3", "silence against the source's own gaps, marked `baseline n of 28 days`"),
+    ("day 7", "trends against the days before"),
+    ("day 28", "silence and volume against the same weekdays and hours; trends against the same weekdays"),
+)
+"""What a new source can be judged by, and from when."""
+
+
+def check(settings: Settings) -> list[Probe]:
+    """Try everything that a night needs; nothing is changed."""
+    probes = [
+        Probe("configuration", True, f"{settings.file}: {len(settings.sources)} sources, {len(settings.teams)} teams")
+    ]
+    for name in settings.sources:
+        probes += _source(settings, name)
+    probes += [_lake(settings), _state(settings), _smtp(settings)]
+    return probes
+
+
+def _source(settings: Settings, name: str) -> list[Probe]:
+    try:
+        format_of(settings, name)
+        return [
+            Probe(f"source {name}: {probe.what}", probe.ok, probe.detail) for probe in source_of(settings, name).probe()
+        ]
+    except UserError as error:
+        return [Probe(f"source {name}", False, str(error))]
+
+
+def _lake(settings: Settings) -> Probe:
+    name = f".tmp/check-{uuid.uuid4().hex}"
+    try:
+        lake = Lake.open(settings.lake_url)
+        lake.write(name, b"written by audit-pipeline check")
+        lake.remove(name)
+    except UserError as error:
+        return Probe("lake", False, str(error))
+    return Probe("lake", True, f"{settings.lake_url}: can be written")
+
+
+def _state(settings: Settings) -> Probe:
+    try:
+        engine = open_state(settings.state_url_resolved)
+        engine.dispose()
+    except UserError as error:
+        return Probe("state", False, str(error))
+    return Probe("state", True, "decisions and deliveries can be kept")
+
+
+def _smtp(settings: Settings) -> Probe:
+    if settings.smtp is None:
+        return Probe("smtp", True, "not configured: mails are written as .eml only")
+    smtp = settings.smtp
+    try:
+        factory = smtplib.SMTP_SSL if smtp.security == "tls" else smtplib.SMTP
+        with factory(smtp.host, smtp.port, timeout=smtp.timeout_s) as server:
+            server.noop()
+    except (OSError, smtplib.SMTPException) as error:
+        return Probe(
+            "smtp",
+            False,
+            f"{smtp.host}:{smtp.port}: {error}. Mend smtp.host and smtp.port, or remove smtp to write mails only.",
+        )
+    return Probe("smtp", True, f"{smtp.host}:{smtp.port} answers")
