@@ -120,17 +120,18 @@ def parse(
     split = form.split(inflated.data, inflated.whole) if inflated.data or inflated.whole else None
     records = split.records if split else []
     result = Parsed(iter(()))
-    for damage in split.damaged if split else []:
-        result.rejects.append(Reject(None, damage.position, damage.reason, damage.detail, _kept(damage.raw)))
     if inflated.fault == "corrupt":  # the checksum fails: nobody can tell which record changed, or into what
         _reject(result, inflated.data, [(n, "corrupt", inflated.detail) for n in range(len(records))], records)
-        good: list[_Good] = []
-    else:
-        good = _sorted_out(form, records, inflated.data, result)
+        _tell_fault(inflated, result)
+        return result
+    con = _connect()
+    good = _sorted_out(con, form, records, inflated.data, result)
+    for damage in split.damaged if split else []:
+        result.rejects.append(Reject(None, damage.position, damage.reason, damage.detail, _kept(damage.raw)))
     _tell_fault(inflated, result)
     result.rejects.sort(key=lambda reject: (reject.offset is None, reject.offset or 0, reject.line or 0))
     result.events = len(good)
-    result.lines = _lines(form, good, _PRINTERS[mode])
+    result.lines = _lines(con, form, good, _PRINTERS[mode])
     return result
 
 
@@ -149,7 +150,9 @@ def _tell_fault(inflated: Inflated, result: Parsed) -> None:
         result.rejects.append(Reject(None, len(inflated.data), inflated.fault, inflated.detail, ""))
 
 
-def _sorted_out(form: Format, records: Sequence[bytes], data: bytes, result: Parsed) -> list[_Good]:
+def _sorted_out(
+    con: duckdb.DuckDBPyConnection, form: Format, records: Sequence[bytes], data: bytes, result: Parsed
+) -> list[_Good]:
     """The records that become events; rejects and further copies are told in the result."""
     keys = form.keys(records)
     seen: dict[bytes, _Good] = {}
@@ -164,7 +167,7 @@ def _sorted_out(form: Format, records: Sequence[bytes], data: bytes, result: Par
         else:
             seen[record] = _Good(n, record, time)
     good = list(seen.values())
-    unreadable = _unreadable(good)
+    unreadable = _unreadable(con, good)
     for found in good:
         if found.line in unreadable:
             bad.append((found.line, "not_json", "the engine cannot read this record"))
@@ -199,7 +202,7 @@ def _kept(piece: bytes) -> str:
 
 def _connect() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET TimeZone = 'UTC'; SET threads = 1")  # one thread: the order of the output is the input's
     return con
 
 
@@ -215,22 +218,25 @@ def _batch(good: Sequence[_Good]) -> pa.Table:
     return pa.table(columns, schema=_BATCH)
 
 
-def _unreadable(good: Sequence[_Good]) -> set[int]:
+def _unreadable(con: duckdb.DuckDBPyConnection, good: Sequence[_Good]) -> set[int]:
     """Records that the engine's JSON reader refuses, though the format found key and time in them."""
-    with _connect() as con:
-        con.register("batch", _batch(good))
-        return {row[0] for row in con.execute("SELECT n FROM batch WHERE NOT json_valid(doc)").fetchall()}
+    con.register("batch", _batch(good))
+    return {row[0] for row in con.execute("SELECT n FROM batch WHERE NOT json_valid(doc)").fetchall()}
 
 
 def _lines(
-    form: Format, good: Sequence[_Good], printer: Callable[[Mapping[str, Any]], dict[str, Any]]
+    con: duckdb.DuckDBPyConnection,
+    form: Format,
+    good: Sequence[_Good],
+    printer: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> Iterator[str]:
     """The events, in order, a batch at a time."""
-    with _connect() as con:
-        for first in range(0, len(good), _ROWS):
-            con.register("batch", _batch(good[first : first + _ROWS]))
-            table: pa.Table = con.sql(_statement(form)).to_arrow_table()
-            for row in table.to_pylist():
+    with con:
+        if not good:
+            return
+        con.register("batch", _batch(good))
+        for batch in con.sql(_statement(form)).to_arrow_reader(_ROWS):
+            for row in batch.to_pylist():
                 yield json.dumps(printer(row), separators=(",", ":"))
 
 
@@ -248,7 +254,7 @@ def _statement(form: Format) -> str:
         f'({own.get(column.name) or form.columns.get(column.name, "NULL")})::{_SQL[str(column.kind)]} AS "{column.name}"'
         for column in COLUMNS
     )
-    return f"SELECT {chosen} FROM (SELECT *, json_transform(doc, {quote(form.structure)}) AS r FROM batch) ORDER BY n"
+    return f"SELECT {chosen} FROM (SELECT *, json_transform(doc, {quote(form.structure)}) AS r FROM batch)"
 
 
 _SQL = {"string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "bool": "BOOLEAN", "date32[day]": "DATE", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "double": "DOUBLE"}  # fmt: skip
