@@ -1,23 +1,27 @@
 """What the command line does with findings: plain data in and out, ids by their beginning, errors that name what exists.
 
-Belongs here: finding the finding meant, and one function a command. Not here: printing, options, who the user is (`cli`).
+Belongs here: finding the finding meant, who decides, and one function a command. Not here: printing and options (`cli`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import getpass
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
-from audit_pipeline.clock import Clock
-from audit_pipeline.errors import UsageError, UserError
+from audit_pipeline.clock import Clock, SystemClock
+from audit_pipeline.errors import UsageError
 from audit_pipeline.findings import decisions
 from audit_pipeline.findings.decisions import Decision
-from audit_pipeline.findings.states import STATES
+from audit_pipeline.findings.states import CLOSED, STATES
 from audit_pipeline.findings.view import findings_table, show
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
+from audit_pipeline.state import open_state
 
 SHORTEST_PREFIX = 6
 _SHOWN = 10
@@ -25,14 +29,13 @@ _SHOWN = 10
 
 def list_findings(
     settings: Settings,
-    lake: Lake,
-    engine: sa.Engine,
     *,
-    until: dt.date | None = None,
+    include_closed: bool = True,
     state: str | None = None,
     team: str | None = None,
+    until: dt.date | None = None,
 ) -> list[dict[str, Any]]:
-    """The findings, worst first; only those of a state or a team where one is given.
+    """The findings, worst first: of a state or a team where one is given, as of a day where one is given.
 
     Raises:
         UsageError: there is no such state or team.
@@ -41,92 +44,119 @@ def list_findings(
         raise UsageError(f"no state is named {state!r}: one of {', '.join(sorted(STATES))}.")
     if team is not None and team not in settings.teams:
         raise UsageError(f"no team is named {team!r}: one of {', '.join(sorted(settings.teams)) or 'none yet'}.")
-    rows = findings_table(settings, lake, engine, until).to_pylist()
-    return [row for row in rows if state in (None, row["state"]) and team in (None, row["team"])]
+    with _opened(settings) as (lake, engine):
+        rows = findings_table(settings, lake, engine, until).to_pylist()
+    return [
+        row
+        for row in rows
+        if state in (None, row["state"])
+        and team in (None, row["team"])
+        and (include_closed or state is not None or row["state"] not in CLOSED)
+    ]
 
 
-def show_finding(
-    settings: Settings, lake: Lake, engine: sa.Engine, prefix: str, *, until: dt.date | None = None
-) -> dict[str, Any]:
+def show_finding(settings: Settings, prefix: str, *, until: dt.date | None = None) -> dict[str, Any]:
     """One finding whole (`view.show`), by the beginning of its id.
 
     Raises:
-        UsageError: the beginning is too short, or fits none or several.
+        UsageError: the beginning is too short, or fits none or several; names what exists.
     """
-    found = show(settings, lake, engine, find(settings, lake, engine, prefix, until=until), until)
-    if found is None:
-        raise UserError(f"finding {prefix}: its detections were removed just now. List the findings again.")
-    return found
+    with _opened(settings) as (lake, engine):
+        rows = findings_table(settings, lake, engine, until).to_pylist()
+        return show(settings, lake, engine, _find(rows, prefix), until)
 
 
 def acknowledge(
-    settings: Settings,
-    lake: Lake,
-    engine: sa.Engine,
-    prefix: str,
-    *,
-    person: str,
-    identity: str,
-    clock: Clock,
-    reason: str = "",
+    settings: Settings, prefix: str, *, reason: str = "", person: str | None = None, clock: Clock | None = None
 ) -> Decision:
-    """Say that somebody looks after the finding; see `decide`."""
-    return decide(settings, lake, engine, prefix, action="acknowledge", person=person, identity=identity, clock=clock, reason=reason)  # fmt: skip
+    """Say that somebody has taken the finding up; see `decide`."""
+    return decide(settings, prefix, "acknowledge", reason=reason, person=person, clock=clock)
 
 
 def false_positive(
+    settings: Settings, prefix: str, *, reason: str, person: str | None = None, clock: Clock | None = None
+) -> Decision:
+    """Say that it tells of nothing bad: it is closed, and the same rule and group do not come back; see `decide`."""
+    return decide(settings, prefix, "false_positive", reason=reason, person=person, clock=clock)
+
+
+def comment(
+    settings: Settings, prefix: str, *, reason: str, person: str | None = None, clock: Clock | None = None
+) -> Decision:
+    """Write something down about the finding; see `decide`."""
+    return decide(settings, prefix, "comment", reason=reason, person=person, clock=clock)
+
+
+def assign(
     settings: Settings,
-    lake: Lake,
-    engine: sa.Engine,
     prefix: str,
     *,
-    person: str,
-    identity: str,
-    clock: Clock,
-    reason: str,
+    owner: str,
+    reason: str = "",
+    person: str | None = None,
+    clock: Clock | None = None,
 ) -> Decision:
-    """Say that it is none: closes it, and the same rule and group do not come back; see `decide`."""
-    return decide(settings, lake, engine, prefix, action="false_positive", person=person, identity=identity, clock=clock, reason=reason)  # fmt: skip
+    """Say who looks after the finding; see `decide`."""
+    return decide(settings, prefix, "assign", reason=reason, person=person, clock=clock, payload={"owner": owner})
 
 
 def decide(
     settings: Settings,
-    lake: Lake,
-    engine: sa.Engine,
     prefix: str,
-    *,
     action: str,
-    person: str,
-    identity: str,
-    clock: Clock,
+    *,
     reason: str = "",
+    person: str | None = None,
+    clock: Clock | None = None,
     payload: dict[str, Any] | None = None,
 ) -> Decision:
-    """Record a decision about the finding whose id begins with `prefix`; `action` also by its word on the command line (`false-positive`).
+    """Record a decision about the finding whose id begins with `prefix`.
+
+    Args:
+        settings: where findings and decisions are.
+        prefix: at least 6 digits of the finding's id.
+        action: a name of `states.ACTIONS`.
+        reason: why.
+        person: who decides, recorded as `claimed`; `None`: the operating system's user, recorded as `os`.
+        clock: when; `None`: the machine's, also where nights are simulated, as a person decides now.
+        payload: what the action needs besides.
 
     Raises:
         UsageError: no such finding or action, or something that the action needs is missing.
         UserError: the finding's state does not allow it.
     """
-    return decisions.record(
-        engine,
-        finding_id=find(settings, lake, engine, prefix),
-        action=action.replace("-", "_"),
-        person=person,
-        identity=identity,
-        reason=reason,
-        clock=clock,
-        payload=payload,
-    )
+    with _opened(settings) as (lake, engine):
+        rows = findings_table(settings, lake, engine, None).to_pylist()
+        return decisions.record(
+            engine,
+            finding_id=_find(rows, prefix),
+            action=action,
+            person=_user() if person is None else person,
+            identity="os" if person is None else "claimed",
+            reason=reason,
+            clock=clock or SystemClock(),
+            payload=payload,
+        )
 
 
-def find(settings: Settings, lake: Lake, engine: sa.Engine, prefix: str, *, until: dt.date | None = None) -> str:
-    """The id of the one finding that begins with `prefix` (at least 6 digits).
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name (OSError since Python 3.13)
+        raise UsageError("the operating system does not say who you are. Say it with --as.") from None
 
-    Raises:
-        UsageError: the beginning is too short, or fits none or several; names what exists.
-    """
-    rows = findings_table(settings, lake, engine, until).to_pylist()
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Lake, sa.Engine]]:
+    engine = open_state(settings.state_url_resolved)
+    try:
+        yield Lake.open(settings.lake_url), engine
+    finally:
+        engine.dispose()
+
+
+def _find(rows: list[dict[str, Any]], prefix: str) -> str:
+    """The id of the one finding that begins with `prefix`."""
     if len(prefix) < SHORTEST_PREFIX:
         raise UsageError(f"finding {prefix!r}: give at least {SHORTEST_PREFIX} digits of its id. {_existing(rows)}")
     matching = [row for row in rows if row["finding_id"].startswith(prefix.lower())]

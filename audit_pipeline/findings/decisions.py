@@ -182,6 +182,11 @@ def read(engine: sa.Engine, until: dt.datetime | None = None) -> list[Decision]:
     return [one for one in found if until is None or one.recorded_at <= until]
 
 
+def count(engine: sa.Engine) -> int:
+    """How many decisions there are, also where somebody spoilt some."""
+    return len(_rows(engine))
+
+
 def head(engine: sa.Engine, until: dt.datetime | None = None) -> tuple[int, str]:
     """Number and hash of the newest decision recorded up to a moment: what a report prints, so that `verify` can be held to it."""
     found = read(engine, until)

@@ -65,12 +65,14 @@ def findings_table(settings: Settings, lake: Lake, engine: sa.Engine, until: dt.
 
 def show(
     settings: Settings, lake: Lake, engine: sa.Engine, finding: str, until: dt.date | None = None
-) -> dict[str, Any] | None:
-    """One finding whole, `None` where there is none: its row, `rule`, `detections` (with references) and `decisions`."""
+) -> dict[str, Any]:
+    """One finding whole: its row, and `rule`, `detections` (with references) and `decisions`.
+
+    Raises:
+        KeyError: there is no finding of that id.
+    """
     table = findings_table(settings, lake, engine, until)
-    row = next((row for row in table.to_pylist() if row["finding_id"] == finding), None)
-    if row is None:
-        return None
+    row = {row["finding_id"]: row for row in table.to_pylist()}[finding]
     with connect(lake, until=until, tables=["detections"]) as con:
         found = con.sql(_DETECTIONS, params=[row["rule_id"], row["group_key"]]).to_arrow_table().to_pylist()
     rule = next((rule for rule in load(settings)[0] if rule.id == row["rule_id"]), None)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import UTC, SimulatedClock
 from audit_pipeline.errors import LakeError, UsageError, UserError
-from audit_pipeline.findings.decisions import Decision, head, read, record, verify
+from audit_pipeline.findings.decisions import Decision, count, head, read, record, verify
 from audit_pipeline.findings.states import ACTIONS, STATES, allowed, state_of
 from audit_pipeline.state import decisions as log
 from audit_pipeline.state import open_state
@@ -137,6 +137,8 @@ def test_a_time_that_is_none_is_an_error_with_its_place(tmp_path: Path, column: 
         connection.execute(sa.update(log).where(log.c.seq == 4).values({column: "yesterday"}))
     with pytest.raises(LakeError, match="decision 4"):
         read(engine)
+    assert count(engine) == 5
+    assert [(problem["problem"], problem["seq"]) for problem in verify(engine)] == [("changed_row", 4)]
 
 
 def test_numbers_that_json_has_not_are_a_changed_row(tmp_path: Path) -> None:

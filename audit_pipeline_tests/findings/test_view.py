@@ -14,7 +14,15 @@ import yaml
 from audit_pipeline.clock import SimulatedClock
 from audit_pipeline.detections.run import detect
 from audit_pipeline.errors import UsageError, UserError
-from audit_pipeline.findings.commands import acknowledge, decide, false_positive, find, list_findings, show_finding
+from audit_pipeline.findings.commands import (
+    acknowledge,
+    assign,
+    comment,
+    decide,
+    false_positive,
+    list_findings,
+    show_finding,
+)
 from audit_pipeline.findings.decisions import read, record
 from audit_pipeline.findings.view import findings_table
 from audit_pipeline.lake.store import Lake
@@ -57,8 +65,7 @@ def findings(place: Place, until: dt.date | None = None) -> list[dict[str, Any]]
 
 def say(place: Place, action: str, when: dt.datetime, prefix: str | None = None, **more: Any) -> None:
     prefix = prefix or findings(place)[0]["finding_id"]
-    more = {"person": "alice", "identity": "os", "reason": "because", **more}
-    decide(*place, prefix, action=action, clock=SimulatedClock(when), **more)
+    decide(place[0], prefix, action, clock=SimulatedClock(when), **{"reason": "because", **more})
 
 
 def test_detections_of_many_days_are_one_finding(place: Place) -> None:
@@ -103,7 +110,7 @@ def test_a_day_knows_nothing_of_decisions_after_its_as_of(place: Place) -> None:
     assert findings_table(*place, DAY) == before
     assert [row["state"] for row in findings(place, NEXT)] == ["acknowledged"]
     assert [row["state"] for row in findings(place)] == ["acknowledged"]
-    shown = show_finding(*place, before.to_pylist()[0]["finding_id"], until=DAY)
+    shown = show_finding(place[0], before.to_pylist()[0]["finding_id"], until=DAY)
     assert (shown["state"], shown["decisions"]) == ("open", [])
 
 
@@ -124,7 +131,7 @@ def test_an_earlier_effective_time_does_not_smuggle_a_decision_into_a_past_day(p
 
 def test_a_false_positive_is_closed_and_does_not_come_back(place: Place) -> None:
     night(place, burst("alice", at(8), 12), DAY)
-    say(place, "false-positive", at(9, day=NEXT), identity="claimed")
+    say(place, "false_positive", at(9, day=NEXT), person="alice")
     night(place, [*burst("alice", at(12, day=NEXT), 50), *burst("bob", at(12, day=NEXT), 50)], NEXT)
     by_title = {row["title"]: row for row in findings(place)}
     closed = by_title["Burst of failed sign-ins: alice, idp"]
@@ -139,7 +146,7 @@ def test_comments_change_nothing_but_are_kept(place: Place) -> None:
     before = findings(place)
     say(place, "comment", at(9, day=NEXT), reason="called her")
     assert findings(place) == before
-    assert [one["reason"] for one in show_finding(*place, before[0]["finding_id"])["decisions"]] == ["called her"]
+    assert [one["reason"] for one in show_finding(place[0], before[0]["finding_id"])["decisions"]] == ["called her"]
 
 
 def test_the_owner_is_the_team_until_somebody_is_named(place: Place) -> None:
@@ -209,7 +216,7 @@ def test_a_finding_outlives_its_rule(place: Place) -> None:
     (place[0].root / "rules" / "own.yml").unlink()
     (row,) = findings(place)
     assert "no longer there" in row["title"]
-    assert show_finding(*place, row["finding_id"])["rule"] is None
+    assert show_finding(place[0], row["finding_id"])["rule"] is None
 
 
 def test_the_worst_comes_first(place: Place) -> None:
@@ -226,46 +233,70 @@ def test_the_worst_comes_first(place: Place) -> None:
 
 def test_one_finding_whole_leads_back_to_the_lines(place: Place) -> None:
     night(place, [*burst("alice", at(8), 12), *burst("alice", at(8, day=NEXT), 12)], DAY, NEXT)
-    say(place, "acknowledge", at(9, day=NEXT), reason="mine")
-    shown = show_finding(*place, findings(place)[0]["finding_id"][:6].upper())
+    say(place, "acknowledge", at(9, day=NEXT), reason="mine", person="alice")
+    shown = show_finding(place[0], findings(place)[0]["finding_id"][:6].upper())
     assert [one["day"] for one in shown["detections"]] == [DAY, NEXT]
     assert shown["detections"][0]["refs"][0] == {"source": "idp", "segment": "raw/idp/1", "line": 0, "uid": "e0"}
     assert "12 failed sign-ins for alice" in shown["detections"][0]["explanation"]
     assert [(one["action"], one["person"], one["identity"]) for one in shown["decisions"]] == [
-        ("acknowledge", "alice", "os")
+        ("acknowledge", "alice", "claimed")
     ]
     assert shown["rule"]["runbook"]
     assert "T1110" in shown["rule"]["attack"]
 
 
 def test_commands_find_by_prefix_and_name_what_exists(place: Place) -> None:
+    settings = place[0]
     with pytest.raises(UsageError, match="no findings yet"):
-        find(*place, "abcdef")
+        show_finding(settings, "abcdef")
     night(place, [*burst("alice", at(8), 12), *burst("bob", at(8), 12)], DAY)
     first, second = (row["finding_id"] for row in findings(place))
-    assert find(*place, first[:6]) == first
-    assert find(*place, second) == second
+    assert show_finding(settings, first[:6])["finding_id"] == first
+    assert show_finding(settings, second)["finding_id"] == second
     with pytest.raises(UsageError, match="at least 6"):
-        find(*place, first[:5])
+        show_finding(settings, first[:5])
     with pytest.raises(UsageError) as error:
-        find(*place, "zzzzzz")
+        acknowledge(settings, "zzzzzz")
     assert first[:12] in str(error.value)
     assert second[:12] in str(error.value)
+    assert read(place[2]) == []
+
+
+def test_commands_decide_and_list(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = place[0]
+    night(place, [*burst("alice", at(8), 12), *burst("bob", at(8), 12)], DAY)
+    first, second = (row["finding_id"] for row in findings(place))
     clock = SimulatedClock(at(9, day=NEXT))
-    assert acknowledge(*place, first[:8], person="alice", identity="os", clock=clock).finding_id == first
+    monkeypatch.setenv("LOGNAME", "carol")
+    done = acknowledge(settings, first[:8], clock=clock)
+    assert (done.finding_id, done.person, done.identity, done.recorded_at) == (first, "carol", "os", clock.at)
     with pytest.raises(UserError, match="is acknowledged"):
-        acknowledge(*place, first[:8], person="bob", identity="os", clock=clock)
+        acknowledge(settings, first[:8], person="bob", clock=clock)
     with pytest.raises(UsageError, match="reason"):
-        false_positive(*place, second, person="alice", identity="os", clock=clock, reason="")
-    false_positive(*place, second, person="alice", identity="os", clock=clock, reason="a test")
-    assert [one.action for one in read(place[2])] == ["acknowledge", "false_positive"]
-    assert [row["finding_id"] for row in list_findings(*place, state="acknowledged")] == [first]
-    assert len(list_findings(*place, team="cloud")) == 2
-    assert list_findings(*place, team="network") == []
+        false_positive(settings, second, reason="", clock=clock)
+    assert false_positive(settings, second, reason="a test", person="bob", clock=clock).identity == "claimed"
+    comment(settings, second, reason="told the team", clock=clock)
+    assign(settings, first, owner="dora", clock=clock)
+    assert [one.action for one in read(place[2])] == ["acknowledge", "false_positive", "comment", "assign"]
+    assert [row["finding_id"] for row in list_findings(settings, state="acknowledged")] == [first]
+    assert [row["finding_id"] for row in list_findings(settings, include_closed=False)] == [first]
+    assert [row["finding_id"] for row in list_findings(settings, include_closed=False, state="false_positive")] == [
+        second
+    ]
+    assert len(list_findings(settings, team="cloud")) == 2
+    assert list_findings(settings, team="network") == []
+    assert [row["state"] for row in list_findings(settings, until=DAY)] == ["open", "open"]
     with pytest.raises(UsageError, match="acknowledged, false_positive, open"):
-        list_findings(*place, state="closed")
+        list_findings(settings, state="closed")
     with pytest.raises(UsageError, match="cloud, network, security"):
-        list_findings(*place, team="none")
+        list_findings(settings, team="none")
+
+
+def test_without_a_clock_a_decision_is_recorded_now(place: Place) -> None:
+    night(place, burst("alice", at(8), 12), DAY)
+    before = dt.datetime.now(dt.UTC)
+    done = acknowledge(place[0], findings(place)[0]["finding_id"])
+    assert before <= done.recorded_at <= dt.datetime.now(dt.UTC)
 
 
 def test_an_ambiguous_prefix_names_the_candidates(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +305,7 @@ def test_an_ambiguous_prefix_names_the_candidates(place: Place, monkeypatch: pyt
     monkeypatch.setattr(view, "finding_id", lambda rule, key: "abcdef" + ("00" if "alice" in key else "11") * 13)
     night(place, [*burst("alice", at(8), 12), *burst("bob", at(8), 12)], DAY)
     with pytest.raises(UsageError, match=r"abcdef00.*abcdef11"):
-        find(*place, "abcdef")
+        show_finding(place[0], "abcdef")
 
 
 def test_titles_are_one_printable_line_whatever_the_log_says(place: Place) -> None:
