@@ -93,7 +93,6 @@ def read(root: Path, truth: Truth) -> Demo:
         assert match, file
         stamp = dt.datetime.strptime(match["stamp"], "%Y%m%dT%H%M%z")
         deliveries += [_delivered(raw, match["region"], stamp) for raw in records_of(file)]
-    gc.freeze()
     gc.enable()
     return Demo(root, truth, len(files), deliveries)
 
