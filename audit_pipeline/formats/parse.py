@@ -10,6 +10,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import duckdb
@@ -39,7 +40,7 @@ _BATCH = pa.schema(
 class Configurable(Protocol):
     """A format whose records lack year or zone, or whose fields are named by a mapping file."""
 
-    def configured(self, *, year: int | None, zone: str, mapping: str | None) -> Format:
+    def configured(self, *, year: int | None, zone: str, mapping: Path | None) -> Format:
         """The format with these settings."""
         ...
 
@@ -97,7 +98,7 @@ def parse(
     mode: Mode = "nested",
     year: int | None = None,
     zone: str = "UTC",
-    mapping: str | None = None,
+    mapping: Path | None = None,
 ) -> Parsed:
     """Normalise a file: one JSON line an event, in the order of the input.
 
@@ -135,7 +136,7 @@ def parse(
     return result
 
 
-def _configured(format_name: str, year: int | None, zone: str, mapping: str | None) -> Format:
+def _configured(format_name: str, year: int | None, zone: str, mapping: Path | None) -> Format:
     form = formats.get(format_name)
     if isinstance(form, Configurable):
         return form.configured(year=year, zone=zone, mapping=mapping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,5 +176,14 @@ def test_wrong_use() -> None:
     with pytest.raises(UsageError, match="unknown format"):
         parse("nonsense", b"")
     with pytest.raises(UsageError, match="takes no mapping"):
-        parse("cloudtrail", b"", mapping="x.yaml")
+        parse("cloudtrail", b"", mapping=Path("x.yaml"))
     assert UsageError.exit_code == 2
+
+
+def test_summary_and_rejects_are_known_before_a_line_is_read() -> None:
+    data = b"\n".join([_event(1), _UNDATED, _event(1), b'{"a": rubbish', _event(2)])
+    parsed = parse("cloudtrail", data)
+    assert [reject.reason for reject in parsed.rejects] == ["no_time", "not_json"]
+    assert parsed.summary == {"records": 5, "events": 2, "rejects": 2, "duplicates": 1}
+    assert list(vars(parsed.rejects[0])) == ["line", "offset", "reason", "detail", "raw"]
+    assert _uids(parsed) == ["1", "2"]
