@@ -30,6 +30,7 @@ from audit_pipeline.errors import ConfigError
 
 CONFIG_ENV = "AUDIT_PIPELINE_CONFIG"
 DEFAULT_FILE = "pipeline.yaml"
+NOT_YET = " (accepted, not used yet)"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -77,9 +78,9 @@ class SourceSettings(Section):
     storage: dict[str, Any] = Field(
         default_factory=dict, description="options for fsspec, such as endpoint_url; no secrets"
     )
-    zone: str = Field(default="UTC", description="time zone where the format has none")
+    zone: str = Field(default="UTC", description="time zone where the format has none" + NOT_YET)
     year: int | None = Field(
-        default=None, description="year where the format has none and the file's time does not tell it"
+        default=None, description="year where the format has none and the file's time does not tell it" + NOT_YET
     )
     team: Name | None = Field(default=None, description="who owns the source")
     settles_after: Duration = Field(
@@ -98,19 +99,19 @@ class TeamSettings(Section):
 class HoursSettings(Section):
     """Working hours, for what is off-hours."""
 
-    zone: str = Field(default="UTC", description="IANA time zone")
-    days: str = Field(default="mon-fri", description="working days")
-    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time")
-    to: ClockTime = Field(default=dt.time(19), description="end, local time")
-    holidays: str | None = Field(default=None, description="CSV file of days off")
+    zone: str = Field(default="UTC", description="IANA time zone" + NOT_YET)
+    days: str = Field(default="mon-fri", description="working days" + NOT_YET)
+    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time" + NOT_YET)
+    to: ClockTime = Field(default=dt.time(19), description="end, local time" + NOT_YET)
+    holidays: str | None = Field(default=None, description="CSV file of days off" + NOT_YET)
 
 
 class BudgetSettings(Section):
     """Ceilings on what asks for a person's time."""
 
-    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most")
-    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most")
-    findings_per_day: int = Field(default=10, description="new findings a day, at most")
+    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most" + NOT_YET)
+    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most" + NOT_YET)
+    findings_per_day: int = Field(default=10, description="new findings a day, at most" + NOT_YET)
 
 
 class PrivacySettings(Section):
@@ -118,7 +119,7 @@ class PrivacySettings(Section):
 
     mail: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in mails")
     page: Literal["names", "pseudonyms"] = Field(default="names", description="on pages")
-    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports")
+    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports" + NOT_YET)
 
 
 class ReportTo(Section):
@@ -131,8 +132,8 @@ class ReportSettings(Section):
     """Who gets which report, and how much is in the mail."""
 
     daily: ReportTo = ReportTo()
-    weekly: ReportTo = ReportTo()
-    monthly: ReportTo = ReportTo()
+    weekly: ReportTo = Field(default=ReportTo(), description="the same for a week" + NOT_YET)
+    monthly: ReportTo = Field(default=ReportTo(), description="the same for a month" + NOT_YET)
     base_url: str | None = Field(
         default=None, description="where reports can be opened in a browser, for links in mails"
     )
@@ -156,8 +157,8 @@ class SmtpSettings(Section):
 class RetentionSettings(Section):
     """How long evidence and tables are kept."""
 
-    raw: Duration = Field(default=dt.timedelta(days=400), description="the bytes as collected")
-    events: Duration = Field(default=dt.timedelta(days=400), description="tables made from them")
+    raw: Duration = Field(default=dt.timedelta(days=400), description="the bytes as collected" + NOT_YET)
+    events: Duration = Field(default=dt.timedelta(days=400), description="tables made from them" + NOT_YET)
 
 
 class Settings(Section):
@@ -177,19 +178,19 @@ class Settings(Section):
     sources: dict[Name, SourceSettings]
     teams: dict[Name, TeamSettings] = Field(default_factory=dict)
     identities: str | None = Field(
-        default=None, description="CSV file: source,account,person,role,kind(human or service),zone,team"
+        default=None, description="CSV file: source,account,person,role,kind(human or service),zone,team" + NOT_YET
     )
     hours: HoursSettings = HoursSettings()
-    releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id")
+    releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id" + NOT_YET)
     scope: str | None = Field(
-        default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
+        default=None, description="YAML file: per framework systems in scope, inventory, owner, date" + NOT_YET
     )
     budgets: BudgetSettings = BudgetSettings()
     privacy: PrivacySettings = PrivacySettings()
     reports: ReportSettings = ReportSettings()
     smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")
     retention: RetentionSettings = RetentionSettings()
-    heartbeat_url: str | None = Field(default=None, description="called after each good night")
+    heartbeat_url: str | None = Field(default=None, description="called after each good night" + NOT_YET)
     _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ state_url: sqlite:///state.db      # what people decided and what was mailed; Po
                                    # (its password: leave it out here and set PGPASSWORD)
 clock: system                      # simulated is for demos: every output then says that it is no evidence
 run_at: "03:00"                    # when the nightly run starts (in quotes); a day's decisions count until the next midnight plus this
-start: 2026-01-01                  # first day to look at
+start: 2026-01-01                  # change this: first day to look at
 
 sources:                           # one entry for each place that logs come from; the name is yours (a-z, 0-9, _)
   cloudtrail_prod:
@@ -27,29 +27,27 @@ sources:                           # one entry for each place that logs come fro
     format: cloudtrail             # record format
     paths: ["logs/cloudtrail/**/*.json.gz"]   # change this: globs, from this folder; URLs such as s3://bucket/AWSLogs/** too
     storage: {}                    # options of the object store, such as {endpoint_url: "https://s3.example.com"}; no secrets
-    zone: UTC                      # where the format has no time zone
-    year: null                     # where the format has no year and the file's time does not tell it
     team: cloud                    # who owns the source; stands under teams
     settles_after: 2h              # when a day's records have normally all arrived: s, m, h, d or w
     expected: []                   # senders that must be heard, such as [i-0abc, i-0def]
+    zone: UTC                      # not used yet: where a format has no time zone (CloudTrail has)
+    year: null                     # not used yet: where a format has no year (CloudTrail has)
 
 teams:                             # who is told, and what is theirs: source:NAME or service:NAME
   cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
   identity: {mail: [identity@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com"]}
 
-identities: null                   # CSV file with the columns source,account,person,role,kind,zone,team (kind: human or service)
-hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: a CSV file
-releases: null                     # CSV file with the columns time,service,version,change_id
-scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
-budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
-privacy: {mail: pseudonyms, page: names, monthly: pseudonyms}   # where people appear as: names or pseudonyms
-
 reports:
   daily: {to: []}                  # mail addresses; empty: the report is written, and nothing is mailed
-  weekly: {to: []}
-  monthly: {to: []}
+  weekly: {to: []}                 # not used yet
+  monthly: {to: []}                # not used yet
   base_url: null                   # where the reports can be opened in a browser, for links in mails
   detail: titles                   # how much of a finding is in the mail: counts, titles or full
+
+privacy:                           # where people appear by names and where by pseudonyms
+  mail: pseudonyms
+  page: names
+  monthly: pseudonyms              # not used yet
 
 smtp: null                         # without a mail server mails are written beside the reports; else:
 # smtp:
@@ -61,8 +59,15 @@ smtp: null                         # without a mail server mails are written bes
 #   password_env: SMTP_PASSWORD    # name of the environment variable that holds the password
 #   timeout_s: 30                  # seconds
 
-retention: {raw: 400d, events: 400d}   # how long evidence and tables are kept
-heartbeat_url: null                # is called after each good night, so that a silent pipeline is noticed elsewhere
+# Accepted, and not used yet: later versions read these keys, so that this file need not change then.
+
+identities: null                   # CSV file with the columns source,account,person,role,kind,zone,team (kind: human or service)
+hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: a CSV file
+releases: null                     # CSV file with the columns time,service,version,change_id
+scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
+budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
+retention: {raw: 400d, events: 400d}   # how long evidence and tables are kept; today nothing is deleted
+heartbeat_url: null                # called after each good night, so that a silent pipeline is noticed elsewhere
 
 # Beside this file, found by name: rules/ (Sigma detections), kpis/ (KPI definitions), expectations/ (suites of checks)
 """
