@@ -18,6 +18,7 @@ from audit_pipeline import __version__
 from audit_pipeline.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from audit_pipeline.formats.parse import Mode
     from audit_pipeline.settings import Settings
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -149,24 +150,29 @@ def _days(settings: Settings, first: dt.datetime | None, last: dt.datetime | Non
 )
 @click.pass_context
 def parse(
-    ctx: click.Context, format_name: str, file: Any, mode: str | None, year: int | None, zone: str, mapping: Path | None
+    ctx: click.Context,
+    format_name: str,
+    file: Any,
+    mode: Mode | None,
+    year: int | None,
+    zone: str,
+    mapping: Path | None,
 ) -> None:
     """Normalise FILE (or standard input) to OCSF: one JSON event a line; rejects and a summary on stderr. Exit 1 if any reject.
 
     Example: audit-pipeline parse cloudtrail --facets trail.json.gz
     """
-    from audit_pipeline.formats.parse import parse_to
+    from audit_pipeline.formats.parse import parse as normalise
+    from audit_pipeline.terminal import print_json
 
-    summary = parse_to(
-        format_name,
-        file.read(),
-        name=getattr(file, "name", "-"),
-        mode=mode or "nested",
-        year=year,
-        zone=zone,
-        mapping=mapping,
-    )
-    ctx.exit(1 if summary.rejects else 0)
+    name = str(getattr(file, "name", "-"))
+    parsed = normalise(format_name, file.read(), name=name, mode=mode or "nested", year=year, zone=zone, mapping=mapping)
+    for line in parsed.lines:
+        click.echo(line)
+    for reject in parsed.rejects:
+        print_json(vars(reject), error=True)
+    print_json(parsed.summary, error=True)
+    ctx.exit(1 if parsed.rejects else 0)
 
 
 @main.command()
@@ -229,12 +235,10 @@ def findings_list(ctx: click.Context, closed: bool, form: str) -> None:
     if not found and form == "table":
         say("no open findings" if not closed else "no findings")
         return
+    short = form == "table"
     print_rows(
         columns,
-        [
-            [row[name][:12] if name == "finding_id" and form == "table" else row[name] for name in columns]
-            for row in found
-        ],
+        [[row[name][:12] if short and name == "finding_id" else row[name] for name in columns] for row in found],
         form,
     )
 
@@ -247,28 +251,19 @@ def findings_show(ctx: click.Context, finding_id: str) -> None:
 
     Example: audit-pipeline findings show 3f2a91
     """
-    import json
-
     from audit_pipeline.findings.commands import show_finding
-    from audit_pipeline.terminal import plain, print_json  # noqa: F401
+    from audit_pipeline.terminal import print_json
 
-    found = show_finding(_settings(ctx), finding_id)
-    click.echo(
-        json.dumps(
-            found,
-            indent=2,
-            default=lambda value: plain(value) if not isinstance(plain(value), type(value)) else str(value),
-        )
-    )
+    print_json(show_finding(_settings(ctx), finding_id), indent=2)
 
 
 def _decision(ctx: click.Context, action: str, finding_id: str, reason: str, person: str | None) -> None:
-    from audit_pipeline.findings import commands
+    from audit_pipeline.findings.commands import decide
     from audit_pipeline.terminal import say
 
-    done = getattr(commands, action)(_settings(ctx), finding_id, reason=reason, person=person)
+    done = decide(_settings(ctx), finding_id, action, reason=reason, person=person)
     say(
-        f"{action.replace('_', '-')} recorded for {done.finding_id[:12]} as decision {done.seq}, by {done.person} ({done.identity}); hash {done.hash[:16]}"
+        f"{action} recorded for {done.finding_id[:12]} as decision {done.seq}, by {done.person} ({done.identity}); hash {done.hash[:16]}"
     )
 
 
@@ -297,7 +292,7 @@ def findings_false_positive(ctx: click.Context, finding_id: str, reason: str, pe
 
     Example: audit-pipeline findings false-positive 3f2a91 --reason "approved penetration test"
     """
-    _decision(ctx, "false_positive", finding_id, reason, person)
+    _decision(ctx, "false-positive", finding_id, reason, person)
 
 
 @main.command()

@@ -45,12 +45,12 @@ def _printed_heads(lake: Lake) -> tuple[list[dict[str, Any]], int]:
     for path in report_files(lake):
         reports += 1
         try:
-            heads = json.loads(lake.read(path))["evidence"]["sources"]
+            heads = json.loads(lake.read(path))["evidence"]["chains"]
         except (ValueError, KeyError, TypeError):
             problems.append(_problem("unreadable_report", path, "", None, "its report.json cannot be read"))
             continue
         for head in heads:
-            source, sequence, printed = head["source"], head.get("sequence"), head.get("hash")
+            source, sequence, printed = head["source"], head.get("head_sequence"), head.get("head_hash")
             if not sequence:
                 continue
             if (source, sequence) not in entries:

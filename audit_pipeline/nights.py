@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock, midnight, rfc3339
+from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock, rfc3339
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
@@ -127,7 +127,7 @@ def publish(settings: Settings, kind: str, day: dt.date | None, *, send: bool) -
     with lake.lock():
         edition = publish_daily(settings, lake, day, clock)
     outcomes, path = mail_daily(settings, lake, day, clock, send=send)
-    lines = [f"edition {edition.edition}: {lake.path(edition.folder)}/report.html", f"mail: {lake.path(path)}"]
+    lines = [f"edition {edition.number}: {lake.path(edition.folder)}/report.html", f"mail: {lake.path(path)}"]
     return lines + [f"{one.recipient}: {one.outcome or 'unknown'} {one.detail or ''}".rstrip() for one in outcomes]
 
 
@@ -145,11 +145,7 @@ def status(settings: Settings, max_age: dt.timedelta) -> tuple[list[str], bool]:
             good = day
             break
     last = days[-1]
-    for state in day_states(settings, lake, [last]):
-        lines.append(
-            f"last night {last}  {state.source}: {state.verdict}, {state.events:,} events"
-            + (f" ({'; '.join(state.details)})" if state.details else "")
-        )
+    lines += [_verdict_line(state) for state in day_states(settings, lake, [last])]
     made = _generated(lake, good) if good else None
     now = settings.clock_for(last).now()
     age = now - made if made else None
@@ -165,6 +161,11 @@ def status(settings: Settings, max_age: dt.timedelta) -> tuple[list[str], bool]:
     if settings.clock == "simulated":
         lines.append(f"({SIMULATED_NOTE})")
     return lines, fresh
+
+
+def _verdict_line(state: DayState) -> str:
+    why = f" ({'; '.join(state.details)})" if state.details else ""
+    return f"last night {state.day}  {state.source}: {state.verdict}, {state.events:,} events{why}"
 
 
 def _next(settings: Settings, last: dt.date | None) -> str:
@@ -201,8 +202,3 @@ def _generated(lake: Lake, day: dt.date) -> dt.datetime | None:
 def _hours(span: dt.timedelta) -> str:
     hours = span / dt.timedelta(hours=1)
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
-
-
-def ended(settings: Settings, day: dt.date) -> bool:
-    """Whether the as-of of a day has passed on the machine's clock."""
-    return SystemClock().now() >= max(settings.as_of(day), midnight(day) + DAY)

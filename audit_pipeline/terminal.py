@@ -20,8 +20,8 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str)
     """Print rows as `table`, `csv` (formulas made inert) or `json` (one object a line, text as it is, escaped)."""
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([csv_cell(name) for name in columns])
-        writer.writerows([csv_cell(plain(value)) for value in row] for row in rows)
+        writer.writerow([csv_cell(name, None) for name in columns])
+        writer.writerows([csv_cell(plain(value), None) for value in row] for row in rows)
     elif form == "json":
         for row in rows:
             print_json(dict(zip(columns, row, strict=True)))
@@ -29,9 +29,9 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str)
         _table(columns, rows)
 
 
-def print_json(value: Any, *, error: bool = False) -> None:
-    """One JSON line; everything outside ASCII is escaped, so that no terminal obeys it."""
-    print(json.dumps(value, default=_json, ensure_ascii=True), file=sys.stderr if error else sys.stdout)
+def print_json(value: Any, *, error: bool = False, indent: int | None = None) -> None:
+    """A JSON value (one line, unless indented); everything outside ASCII is escaped, so that no terminal obeys it."""
+    print(json.dumps(value, default=_json, ensure_ascii=True, indent=indent), file=sys.stderr if error else sys.stdout)
 
 
 def plain(value: Any) -> Any:

@@ -111,7 +111,7 @@ def _one(delivery: _Delivery, settings: Settings, message_for: MessageFor, recip
     if unknown and known is not None and known.detail == AGAIN:
         return Outcome(recipient, None, UNKNOWN, sent_now=False)
     delivery.intend(recipient, str(message["Message-ID"]), AGAIN if unknown else None, known is not None)
-    outcome, detail = _send(settings.smtp, recipient, message)
+    outcome, detail = send_now(settings.smtp, recipient, message)
     detail = f"{AGAIN}: {detail}" if unknown else detail
     delivery.record(recipient, outcome, detail)
     return Outcome(recipient, outcome, detail, sent_now=True)
@@ -165,7 +165,7 @@ class _Delivery:
             connection.execute(statement)
 
 
-def _send(smtp: SmtpSettings | None, recipient: str, message: EmailMessage) -> tuple[str, str]:
+def send_now(smtp: SmtpSettings | None, recipient: str, message: EmailMessage) -> tuple[str, str]:
     """Outcome and detail of one SMTP dialogue; no secret enters the detail."""
     if smtp is None:
         return FAILED, "no mail server: add smtp to the configuration"

@@ -1,11 +1,15 @@
 """Jobs: `nightly` (all of a day) and `recompute` (what a day's tables are made from stored evidence; collects and mails nothing)."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from audit_pipeline.settings import Settings
 
+AssetJob = UnresolvedAssetJobDefinition
+"""What `define_asset_job` returns; Dagster does not export it."""
 
-def nightly() -> dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition:
+
+def nightly() -> AssetJob:
     """Collection to mail, for one day."""
     return dg.define_asset_job(
         "nightly",
@@ -15,7 +19,7 @@ def nightly() -> dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition
     )
 
 
-def recompute(settings: Settings) -> dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition:
+def recompute(settings: Settings) -> AssetJob:
     """The tables and the report of a day from what the lake holds."""
     keys = [dg.AssetKey(["events", name]) for name in settings.sources]
     keys += [dg.AssetKey([name]) for name in ("completeness", "detections", "findings", "kpis")] + [

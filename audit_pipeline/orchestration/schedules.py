@@ -7,12 +7,11 @@ import datetime as dt
 
 import dagster as dg
 
+from audit_pipeline.orchestration.jobs import AssetJob
 from audit_pipeline.settings import Settings
 
 
-def nightly_schedule(
-    settings: Settings, job: dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
+def nightly_schedule(settings: Settings, job: AssetJob) -> dg.ScheduleDefinition:
     """A schedule of its own: Dagster's helper would not take a time of day that is configured."""
     at = settings.run_at
     status = dg.DefaultScheduleStatus.STOPPED if settings.clock == "simulated" else dg.DefaultScheduleStatus.RUNNING

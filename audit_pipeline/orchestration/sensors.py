@@ -12,6 +12,7 @@ from audit_pipeline.formats import indexing, unify
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.mail.failure import mail_failure
 from audit_pipeline.orchestration.assets.reports import FAILED_AFTER_MAIL
+from audit_pipeline.orchestration.jobs import AssetJob
 from audit_pipeline.settings import Settings
 
 PER_TICK = 10
@@ -28,10 +29,9 @@ def run_failure_sensor(settings: Settings) -> dg.SensorDefinition:
         run = context.dagster_run
         message = context.failure_event.message or "no message"
         steps = [
-            str(event.event_specific_data.error_display_string)
+            str(getattr(event.event_specific_data, "error_display_string", ""))
             for event in context.get_step_failure_events()
-            if event.event_specific_data
-        ]  # type: ignore[union-attr]
+        ]
         if int(run.tags.get("dagster/retry_number", "0")) > 0:
             return dg.SkipReason("not the first attempt: it was mailed then")
         if any(FAILED_AFTER_MAIL in text for text in steps):
@@ -51,9 +51,7 @@ def run_failure_sensor(settings: Settings) -> dg.SensorDefinition:
     return run_failure
 
 
-def late_records_sensor(
-    settings: Settings, job: dg.unresolved_asset_job_definition.UnresolvedAssetJobDefinition
-) -> dg.SensorDefinition:
+def late_records_sensor(settings: Settings, job: AssetJob) -> dg.SensorDefinition:
     """Requests `recompute` for computed days that got records since."""
 
     @dg.sensor(

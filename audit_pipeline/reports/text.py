@@ -20,6 +20,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 NO_DATA = "no data"
+_MINUS = "\u2212"
 
 
 def visible(text: str, limit: int | None = LIMIT) -> str:
@@ -59,14 +60,14 @@ def finalize(value: object) -> object:
     return visible(value, limit=PRINTED_LIMIT) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def csv_cell(value: object) -> object:
+def csv_cell(value: object, limit: int | None = CELL_LIMIT) -> object:
     """A cell that no spreadsheet takes for a formula; numbers stay numbers, nothing stays empty.
 
     Source of the rule: OWASP, CSV injection. The guard is a leading apostrophe.
     """
     if not isinstance(value, str):
         return value
-    shown = visible(value, limit=CELL_LIMIT)
+    shown = visible(value, limit=limit)
     return "'" + shown if value.lstrip(" \u00a0\u3000").startswith(_FORMULA) else shown
 
 
@@ -91,7 +92,7 @@ def measure(value: float | None, unit: str | None) -> str:
     if value is None or not math.isfinite(value):
         return NO_DATA
     if unit in ("share", "ratio", "rate"):
-        return f"{_digits(value * 100)} %"
+        return _per_cent(value)
     if unit in ("s", "seconds"):
         return duration(value)
     return f"{_digits(value)} {unit}" if unit and unit != "count" else _digits(value)
@@ -103,22 +104,26 @@ def number(value: float | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three significant digits below 1,000, whole numbers above; a share that is not quite 0 or 100 does not read as such."""
-    if value == 0 or float(value).is_integer() or abs(value) >= 1_000:
-        return f"{round(value):,}".replace("-", "\u2212")
+    """Three significant digits below 1,000, whole numbers above; what is not 0 does not read as 0."""
+    if float(value).is_integer() or abs(value) >= 1_000:
+        return f"{round(value):,}".replace("-", _MINUS)
     places = max(0, min(4, 2 - math.floor(math.log10(abs(value)))))
-    text = f"{value:.{places}f}"
-    if float(text) != 100 or value == 100:
-        text = text.rstrip("0").rstrip(".")
-    else:
-        text = f"{value:.4g}" if float(f"{value:.4g}") != 100 else "99.9" if value < 100 else "100.1"
-    return text.replace("-", "\u2212")
+    shown = f"{value:.{places}f}"
+    if float(shown) == 0:
+        return "under 0.0001" if value > 0 else f"over {_MINUS}0.0001"
+    return (shown.rstrip("0").rstrip(".") if places else shown).replace("-", _MINUS)
+
+
+def _per_cent(share: float) -> str:
+    """A share that is not whole does not read as 100 %."""
+    shown = _digits(share * 100)
+    return f"{'over 99.9' if share < 1 and shown == '100' else shown} %"
 
 
 def duration(seconds: float) -> str:
     """`4.2 s`, `3 min 20 s`, `9 h 5 min`, `2 d 3 h`: the two largest units."""
     if seconds < 0:
-        return "\u2212" + duration(-seconds)
+        return _MINUS + duration(-seconds)
     if seconds < 60:
         return f"{_digits(round(seconds, 1))} s"
     whole = round(seconds)

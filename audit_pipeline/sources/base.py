@@ -27,6 +27,8 @@ class Collection:
 
     known: list[Entry]
     now: dt.datetime
+    simulated: bool = False
+    """whether `now` is made up: what lies after it is then no surprise"""
     remarks: list[Remark] = field(default_factory=list)
     request: dict[str, Any] = field(default_factory=dict)
 

@@ -67,7 +67,7 @@ def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Cloc
         LakeError: the lake cannot be written.
         FileExistsError: another collector wrote the same chain at the same time.
     """
-    collection = Collection(manifest.entries(lake, name), clock.now())
+    collection = Collection(manifest.entries(lake, name), clock.now(), clock.simulated)
     collection.request["day"] = day.isoformat()
     try:
         source: Source | None = source_of(settings, name)

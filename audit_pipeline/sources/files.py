@@ -101,7 +101,7 @@ class FilesSource:
                 if item.member.error is None:
                     known.add(item.member)
                 yield item
-        if later:
+        if later and not collection.simulated:
             collection.remarks.append(
                 Remark("future", f"{later} files carry a time after {rfc3339(collection.now)}: left for a later run")
             )

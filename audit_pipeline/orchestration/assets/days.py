@@ -28,7 +28,7 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         description="One verdict for each source and day (proven, no_gap_seen, partial, missing, unknown) with its reasons: accounting, silence, window edges, unreadable input, lag.",
         metadata={"dagster/column_schema": md.column_schema("completeness")},
     )
-    def completeness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def completeness(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             table = assess(settings, lake, day_of(context))
@@ -57,7 +57,7 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         description="Hits of the Sigma rules in the day, with the events behind them.",
         metadata={"dagster/column_schema": md.column_schema("detections")},
     )
-    def detections(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def detections(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             table = detect(settings, lake, day_of(context))
@@ -77,7 +77,7 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"decisions"},
         description="Detections grouped by what a team has to decide, with owner, due date and state as of the day; decisions made later do not enter.",
     )
-    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def findings(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         lake = Lake.open(settings.lake_url)
         engine = open_state(settings.state_url_resolved)
         try:
@@ -99,7 +99,7 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         description="Key figures of the day with unit, population, n, uncertainty and the completeness verdict of what they were computed from; `no_data` where nothing was seen.",
         metadata={"dagster/column_schema": md.column_schema("kpis")},
     )
-    def kpis(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def kpis(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             table = compute(settings, lake, day_of(context))

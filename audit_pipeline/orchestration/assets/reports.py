@@ -10,9 +10,10 @@ import dagster as dg
 
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
+from audit_pipeline.mail.daily import mail_daily
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.partitions import daily, day_of
-from audit_pipeline.reports.daily import mail_daily, publish_daily
+from audit_pipeline.reports.daily import publish_daily
 from audit_pipeline.settings import Settings
 
 SEND_TAG = "audit_pipeline/send"
@@ -31,16 +32,16 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"html", "json"},
         description="The day's report: one report.json, and from it page, CSV and mail. A new edition only when a printed number, state or finding changed.",
     )
-    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             edition = publish_daily(settings, lake, day, settings.clock_for(day), run_id=context.run_id)
         return dg.MaterializeResult(
             metadata={
-                "verdict": md.cell(edition.report["sentence"]),
+                "verdict": md.cell(edition.report["verdict"]),
                 "state": md.cell(edition.report["state"]),
-                "edition": edition.edition,
+                "edition": edition.number,
                 "page": dg.MetadataValue.path(lake.path(f"{edition.folder}/report.html")),
                 "summary": dg.MetadataValue.md(_summary(edition.report)),
             }
@@ -54,7 +55,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"smtp"},
         description="The day's mail. Sent by scheduled runs and by `--send` only; else written as .eml and marked so. Intent and outcome are recorded, so that nothing is sent twice.",
     )
-    def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
         send = SCHEDULE_TAG in context.run.tags or context.run.tags.get(SEND_TAG) == "true"
@@ -92,7 +93,7 @@ def _failed_sources(lake: Lake, day: str) -> list[str]:
 
 def _summary(report: dict[str, object]) -> str:
     """The head of the report as Markdown, with what Markdown would take for markup made harmless."""
-    text = str(md.cell(report["sentence"]))
+    text = str(md.cell(report["verdict"]))
     for sign in "\\`*_{}[]<>()#+-!|":
         text = text.replace(sign, "\\" + sign)
     return f"**{text}**"

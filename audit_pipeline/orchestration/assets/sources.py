@@ -29,7 +29,7 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         description=f"Log files of {name} as they were collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
         metadata={"paths": md.cell(", ".join(source.paths)), "format": source.format},
     )
-    def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
         clock = settings.clock_for(day)
@@ -69,7 +69,7 @@ def events_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         description=f"Events of {name} in OCSF 1.8 columns: the records that the index gives the day, without extra copies. What could not be read is in `rejects`.",
         metadata={"dagster/column_schema": md.column_schema("events")},
     )
-    def events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def events(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
         form = format_of(settings, name)
