@@ -1,8 +1,8 @@
 """A row of `events` as a nested OCSF 1.8.0 event that validates against the published schema (https://schema.ocsf.io/1.8.0).
 
 Belongs here: from flat columns to the nested shape of the row's class: captions, profiles, what a class must have. Not here: which
-class a record is (the format). A value that the class does not admit is kept in `unmapped`; what the class demands and the
-record does not say is `unknown`, in words.
+class a record is (the format). A value that the class does not admit is kept in `unmapped`, and so is what of a JSON record no
+column carries; what the class demands and the record does not say is `unknown`, in words.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import ipaddress
+import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,8 @@ UNKNOWN = "unknown"
 _OWN = ("x_actor", "x_actor_kind", "x_read_only", "x_source")
 """Our columns that go along in `unmapped`."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SHORT = 3
+_DEEPEST = 100
 _MAX_IP = 40  # the schema's bound for ip_t
 _Object = dict[str, Any]
 
@@ -76,8 +80,10 @@ def nested(row: Mapping[str, Any]) -> _Object:
             event[attribute] = [event[attribute]]
     if profiles:
         event["metadata"]["profiles"] = profiles
-    if unmapped:
-        event["unmapped"] = unmapped
+    rest = _rest(row, _texts(event) | _texts(unmapped))
+    rest |= {f"ocsf.{name}" if name in rest else name: value for name, value in unmapped.items()}
+    if rest:
+        event["unmapped"] = rest
     return event
 
 
@@ -100,6 +106,52 @@ def _paths() -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Columns and where they stand; the numbers and captions of the class are set by `_base`."""
     made = {"time", "class_uid", "category_uid", "activity_id", "type_uid", "severity_id", "status_id"}
     return tuple((c.name, tuple(c.path.split("."))) for c in COLUMNS if c.path and c.name not in made)
+
+
+def _texts(value: Any) -> set[str]:
+    """The texts of an object of ours, which is never deep."""
+    if isinstance(value, dict):
+        return set().union(*map(_texts, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(_texts, value))
+    return {value} if isinstance(value, str) else set()
+
+
+def _rest(row: Mapping[str, Any], told: set[str]) -> _Object:
+    """What of a JSON record no column carries, under the record's own keys; nothing for text formats.
+
+    A column carries a text if the export tells it; captions that happen to be the same word do not count.
+    """
+    raw = row.get("raw_data")
+    if not isinstance(raw, str) or not raw.startswith("{"):
+        return {}
+    try:
+        record = json.loads(raw, parse_float=_finite, parse_constant=str)
+        carried = {value for name, value in row.items() if name != "raw_data" and isinstance(value, str)} & told
+        rest: _Object = _left(record, carried) or {}
+    except (ValueError, RecursionError):  # no JSON, or too deep: `raw_data` has it
+        return {}
+    return rest
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text  # 1e999 is JSON, infinity is not
+
+
+def _left(value: Any, carried: set[str], depth: int = 0) -> Any:
+    """The value without the texts that columns carry, without nulls and without what is empty then; None where nothing is left."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {k: left for k, item in value.items() if (left := _left(item, carried, depth + 1)) is not None} or None
+    if isinstance(value, list):  # kept as it is: places in a list have a meaning
+        for item in value:
+            _left(item, carried, depth + 1)
+        return value or None
+    if isinstance(value, str):  # a short text says too little to be recognised by its value
+        return None if not value or (len(value) > _SHORT and value in carried) else value
+    return value
 
 
 def _profiles(row: Mapping[str, Any], kind: EventClass) -> list[str]:

@@ -111,6 +111,67 @@ def test_an_address_that_is_none_keeps_its_text() -> None:
     assert event["src_endpoint"] == {"name": "999.1.1.1"}
 
 
+_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT.filter(bool),
+    lambda inner: st.lists(inner, min_size=1, max_size=3) | st.dictionaries(_TEXT, inner, min_size=1, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    record=st.dictionaries(_TEXT | st.sampled_from(["user", "api", "x_actor"]), _JSON, max_size=5),
+    row=_ROWS,
+    data=st.data(),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_export_says_all_that_the_record_says(
+    record: dict[str, Any], row: dict[str, Any], data: st.DataObject
+) -> None:
+    """Also without `raw_data`: each value of a JSON record is in a column's place or in `unmapped`, whatever columns carry it."""
+    texts = [leaf for leaf in _leaves(record) if isinstance(leaf, str)]
+    if texts:
+        names = st.sampled_from([c.name for c in COLUMNS if str(c.kind) == "string" and c.name != "raw_data"])
+        row |= data.draw(st.dictionaries(names, st.sampled_from(texts), max_size=4))
+    event = nested(row | {"raw_data": json.dumps(record)})
+    assert faults(event) == []
+    del event["raw_data"]
+    found = _leaves(event)
+    assert all(leaf in found for leaf in _leaves(record))
+
+
+def test_what_columns_carry_is_not_told_twice() -> None:
+    record = {
+        "eventName": "DeleteTrail",
+        "requestParameters": {"name": "main", "force": True, "none": None, "big": 1e300},
+        "ok": "yes",
+        "far": float("inf"),
+    }
+    raw = json.dumps(record).replace("Infinity", "1e999")
+    event = nested(
+        {"time": NOON, "class_uid": 6003, "api_operation": "DeleteTrail", "status_detail": "yes", "raw_data": raw}
+    )
+    assert event["unmapped"] == {
+        "requestParameters": {"name": "main", "force": True, "big": 1e300},
+        "ok": "yes",
+        "far": "1e999",
+    }
+
+
+@pytest.mark.parametrize(
+    "raw", ["type=LOGIN msg=audit(1.2:3)", "{", "{" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, "[1]"]
+)
+def test_a_record_that_is_no_json_object_has_no_rest(raw: str) -> None:
+    assert "unmapped" not in nested({"time": NOON, "class_uid": 0, "raw_data": raw})
+
+
+@pytest.mark.parametrize("depth", [99, 101, 300, 450, 900, 990])
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
+def test_no_depth_breaks_the_export(depth: int, opening: str, closing: str) -> None:
+    event = nested({"time": NOON, "class_uid": 0, "raw_data": '{"a":' + opening * depth + "1" + closing * depth + "}"})
+    assert ("unmapped" in event) == (depth < 100)
+    json.dumps(event)
+
+
 def test_a_row_without_time_is_no_event() -> None:
     with pytest.raises(ValueError, match="without a time"):
         nested({"class_uid": 6003})
