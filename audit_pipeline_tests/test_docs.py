@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,15 @@ import pytest
 import yaml
 
 from audit_pipeline.cli import main
+from audit_pipeline.clock import SimulatedClock
 from audit_pipeline.detections import rule_tests
 from audit_pipeline.detections.run import rules
 from audit_pipeline.kpis import catalogue
 from audit_pipeline.kpis.compute import compute
+from audit_pipeline.lake.roots import daily_root
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
+from audit_pipeline.sources.collect import collect
 from audit_pipeline.starter import init
 
 ROOT = Path(__file__).parent.parent
@@ -119,3 +126,58 @@ def test_reason_codes_and_verdicts_stand_in_the_explanation() -> None:
 
     page = (ROOT / "docs" / "explanation" / "completeness.md").read_text(encoding="utf-8")
     assert [verdict for verdict in completeness.USED if f"`{verdict}`" not in page] == []
+
+
+@pytest.fixture
+def collected(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """A folder whose source `cloudtrail` was collected three times, and the entries as plain JSON."""
+    (tmp_path / "pipeline.yaml").write_text(
+        "start: 2026-01-01\nsources: {cloudtrail: {type: files, format: cloudtrail, paths: ['logs/*.json']}}\n"
+    )
+    settings = Settings.load(tmp_path / "pipeline.yaml")
+    lake = Lake.open(settings.lake_url)
+    (tmp_path / "logs").mkdir()
+    for night in range(3):
+        for file in range(night + 1):
+            record = {"eventID": f"{night}-{file}", "eventTime": "2026-01-01T10:00:00Z"}
+            (tmp_path / "logs" / f"{night}-{file}.json").write_text(json.dumps({"Records": [record]}))
+        now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=night)
+        collect(settings, lake, "cloudtrail", dt.date(2026, 1, 1), SimulatedClock(now))
+    files = sorted((tmp_path / "lake" / "raw" / "cloudtrail" / "manifest").glob("*.json"))
+    return tmp_path, [json.loads(file.read_text()) for file in files]
+
+
+def test_documented_script_gives_the_collected_file_back(collected: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, _ = collected
+    (script,) = re.findall(
+        r"python3 - <<'PY'\n(.*?)\nPY\n", "".join(blocks("how-to/read-the-evidence.md", "")), re.DOTALL
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, timeout=60)
+    assert (folder / "0-0.json").read_bytes() == (folder / "logs" / "0-0.json").read_bytes()
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 for what entries hold (no floats, ASCII keys), written from the RFC."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def merkle_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962 section 2.1, written from the RFC: the largest power of two below n goes left."""
+    if len(leaves) < 2:
+        return hashlib.sha256(b"\x00" + leaves[0] if leaves else b"").digest()
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + merkle_root(leaves[:left]) + merkle_root(leaves[left:])).digest()
+
+
+def test_documented_proof_needs_none_of_our_code(collected: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, entries = collected
+    assert [len(entry["members"]) for entry in entries] == [1, 2, 3]
+    previous = "0" * 64
+    for number, entry in enumerate(entries, 1):
+        told = {key: value for key, value in entry.items() if key != "hash"}
+        assert hashlib.sha256(canonical(told)).hexdigest() == entry["hash"]
+        assert entry["previous"] == previous
+        assert merkle_root([bytes.fromhex(member["sha256"]) for member in entry["members"]]).hex() == entry["root"]
+        previous = hashlib.sha256((folder / f"lake/raw/cloudtrail/manifest/{number:08d}.json").read_bytes()).hexdigest()
+    root = daily_root(Lake.open(str(folder / "lake")), ["cloudtrail"])
+    assert hashlib.sha256(canonical([["cloudtrail", entries[-1]["hash"]]])).hexdigest() == root
