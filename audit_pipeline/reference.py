@@ -1,4 +1,4 @@
-"""Reference pages made from code: `python -m audit_pipeline.reference docs/reference` writes configuration.md and tables.md.
+"""Reference pages made from code: `python -m audit_pipeline.reference docs/reference` writes configuration, tables and commands.
 
 Belongs here: turning models and schemas into Markdown. Not here: any fact of its own; a description is mended where the key or
 column is declared. A test compares the committed pages with what this writes.
@@ -7,6 +7,7 @@ column is declared. A test compares the committed pages with what this writes.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import re
 import sys
 import types
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+import click
 import pyarrow as pa
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -182,12 +184,68 @@ def _type(kind: pa.DataType) -> str:
     )
 
 
+def commands() -> str:
+    """The page of the command line."""
+    from audit_pipeline.cli import main
+
+    parts = [
+        "# Commands",
+        "",
+        _MADE,
+        "",
+        "Exit codes: 0 all is well, 1 something is wrong with the data, 2 used wrongly. `-c FILE` goes before the command and says which",
+        "configuration; without it `AUDIT_PIPELINE_CONFIG` does, else `pipeline.yaml`.",
+        "",
+    ]
+    for path, command in _walk(main, ("audit-pipeline",)):
+        context = click.Context(command, info_name=path[-1])
+        usage = " ".join([*path, *command.collect_usage_pieces(context)])
+        parts += [f"## {' '.join(path[1:])}", "", f"`{usage}`", "", *_help(command), *_options(command)]
+    return "\n".join(parts)
+
+
+def _walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The commands that do something, in order of their names."""
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _walk(command.commands[name], (*path, name))
+    else:
+        yield path, command
+
+
+def _help(command: click.Command) -> Iterator[str]:
+    """The help text; its example in a block."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        example = paragraph.removeprefix("Example: ")
+        yield from (paragraph, "") if example == paragraph else ("```", *example.splitlines(), "```", "")
+
+
+def _options(command: click.Command) -> list[str]:
+    rows = [
+        f"| `{', '.join([*option.opts, *option.secondary_opts])}` | {_cell(_meaning(option))} | {_set_by_default(option)} |"
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    return ["| option | meaning | default |", "|---|---|---|", *rows, ""] if rows else []
+
+
+def _meaning(option: click.Option) -> str:
+    choices = ", ".join(option.type.choices) if isinstance(option.type, click.Choice) else ""
+    return f"{option.help or ''} {f'One of {choices}.' if choices else ''}".strip()
+
+
+def _set_by_default(option: click.Option) -> str:
+    if option.is_flag or option.default is None or not option.show_default:
+        return "required" if option.required else ""
+    return f"`{option.default}`"
+
+
 def _cell(text: str) -> str:
     """Text that stays in its cell."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
-PAGES = {"configuration.md": configuration, "tables.md": tables}
+PAGES = {"configuration.md": configuration, "tables.md": tables, "commands.md": commands}
 
 
 def write(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from audit_pipeline.lake.tables import TABLES
-from audit_pipeline.reference import PAGES, configuration, tables, write
+from audit_pipeline.reference import PAGES, commands, configuration, tables, write
 from audit_pipeline.settings import Settings, SourceSettings
 
 COMMITTED = Path(__file__).parent.parent / "docs" / "reference"
@@ -42,3 +42,11 @@ def test_every_table_and_column_is_named() -> None:
     for table in TABLES.values():
         part = page[page.index(f"## {table.name}\n") :].split("\n## ")[0]
         assert [name for name in table.schema.names if f"| `{name}` |" not in part] == []
+
+
+def test_every_command_has_a_sentence_and_an_example() -> None:
+    page = commands()
+    parts = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    assert {"demo", "run", "verify", "findings list", "findings acknowledge"} <= set(parts)
+    assert [name for name, text in parts.items() if "```\naudit-pipeline " not in text] == []
+    assert "`--max-age` | Oldest good run that is still fine. | `26h` |" in parts["status"]
