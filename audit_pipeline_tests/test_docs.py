@@ -64,7 +64,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 )
 def test_commands_are_commands(page: str, args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sample.json").write_text("{}")
+    for name in ("sample.json", "trail.json.gz"):
+        (tmp_path / name).write_text("{}")
     command: click.Command = main
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(main.make_context("audit-pipeline", list(args)))
