@@ -128,9 +128,11 @@ def _check_request(action: str, person: str, identity: str, reason: str, payload
     if identity not in IDENTITIES:
         raise UsageError(f"unknown kind of identity {identity!r}: one of {', '.join(IDENTITIES)}.")
     try:
-        "".join([person, reason, rfc8785.dumps(dict(payload)).decode()]).encode()
+        text = "".join([person, reason, rfc8785.dumps(dict(payload)).decode()]).encode()
     except (UnicodeError, rfc8785.CanonicalizationError):
-        raise UsageError(f"{action}: what was given is no text in UTF-8. Check your terminal's encoding.") from None
+        text = b"\0"
+    if b"\0" in text:  # PostgreSQL has no NUL in text; what is allowed must not depend on the database
+        raise UsageError(f"{action}: what was given is no text in UTF-8. Check your terminal's encoding.")
     if not person.strip():
         raise UsageError(f"{action}: nobody decides. Say who with --as.")
     if known.needs_reason and not reason.strip():

@@ -217,6 +217,7 @@ def test_recorded_is_the_clocks_time_and_effective_may_be_earlier_only(tmp_path:
         ({"action": "comment", "reason": ""}, "reason"),
         ({"action": "assign"}, "owner"),
         ({"person": "al\udcffice"}, "UTF-8"),
+        ({"reason": "a\0b"}, "UTF-8"),
         ({"action": "assign", "payload": {"owner": "\udcff"}}, "UTF-8"),
     ],
 )
@@ -256,7 +257,7 @@ def test_the_table_of_actions_is_sound() -> None:
 
 def test_hostile_text_comes_back_as_it_was(tmp_path: Path) -> None:
     engine = engine_in(tmp_path)
-    text = "'); DROP TABLE decisions; --\x00\n\u202e<script>"
+    text = "'); DROP TABLE decisions; --\x07\n\u202e<script>"
     decide(engine, reason=text, person=text, finding=text, payload={text: text})
     (one,) = read(engine)
     assert (one.reason, one.person, one.finding_id, json.loads(one.payload)) == (text, text, text, {text: text})
