@@ -23,7 +23,7 @@ STRUCTURE: dict[str, object] = {
     },
     "resources": [{"ARN": _T, "type": _T}],
     "tlsDetails": {"clientProvidedHostHeader": _T},
-    "requestParameters": _J, "responseElements": _J, "additionalEventData": _J, "serviceEventDetails": _J,
+    "requestParameters": _J,
     "insightDetails": {"state": _T, "eventSource": _T, "eventName": _T, "insightType": _T},
     "awsAccountId": _T, "digestS3Object": _T,
 }  # fmt: skip
@@ -85,9 +85,18 @@ def _text(expression: str) -> str:
     return f"nullif({expression}, '')"
 
 
-def _parameter(*names: str, of: str = "requestParameters") -> str:
-    found = [_text(f"json_extract_string(r.{of}, {_quote('$.' + name)})") for name in names]
-    return found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
+def _first(*expressions: str) -> str:
+    return expressions[0] if len(expressions) == 1 else f"coalesce({', '.join(expressions)})"
+
+
+def _parameter(*names: str) -> str:
+    """The first of these request parameters that says something."""
+    return _first(*(_text(f"json_extract_string(r.requestParameters, {_quote('$.' + name)})") for name in names))
+
+
+def _elsewhere(*paths: str) -> str:
+    """The same for what only few operations need: read from the whole record, so that no other record pays for a copy of it."""
+    return _first(*(_text(f"json_extract_string(doc, {_quote('$.' + path)})") for path in paths))
 
 
 def _type_uid() -> str:
@@ -120,7 +129,7 @@ _ACTOR_NAME = (
     f"coalesce({_text(_USER + '.userName')}, {_text(_ISSUER + '.userName')}, CASE {_USER}.type WHEN 'Root' THEN 'root' "
     f"WHEN 'AWSService' THEN {_USER}.invokedBy WHEN 'AssumedRole' THEN {_text(_ARN_NAME)} WHEN 'FederatedUser' THEN {_text(_ARN_NAME)} "
     f"WHEN 'IAMUser' THEN {_text(f'''regexp_extract({_USER}.arn, ':user/(?:.*/)?([^/]+)$', 1)''')} END, "
-    f"CASE WHEN {_SIGNS_IN} THEN {_parameter('UserName', of='additionalEventData')} END)"
+    f"CASE WHEN {_SIGNS_IN} THEN {_elsewhere('additionalEventData.UserName')} END)"
 )
 _ACTOR_UID = (
     f"coalesce({_text(_USER + '.arn')}, {_text(_USER + '.onBehalfOf.userId')}, {_text(_USER + '.principalId')})"
@@ -155,12 +164,12 @@ _USER_NAME = (
     f"WHEN {_STS_ROLE} THEN {_text(f'''regexp_extract({_parameter('roleArn')}, '([^/]+)$', 1)''')} "
     f"WHEN r.eventSource = 'sts.amazonaws.com' THEN CASE r.eventName WHEN 'GetFederationToken' THEN {_parameter('name')} WHEN 'GetSessionToken' THEN {_ACTOR_NAME} END "
     f"WHEN r.eventSource = 'iam.amazonaws.com' THEN coalesce({_parameter('userName', 'roleName')}, CASE WHEN {_SELF} THEN {_ACTOR_NAME} END) "
-    f"WHEN contains(r.eventName, 'User') OR {_DIRECTORIES} THEN {_parameter('userName')} END"
+    f"WHEN contains(r.requestParameters, '"userName"') THEN {_parameter('userName')} END"
 )
 _USER_UID = (
     f"CASE WHEN {_SIGNS_IN} THEN {_ACTOR_UID} WHEN {_STS_ROLE} THEN {_parameter('roleArn')} "
     "WHEN r.eventSource = 'iam.amazonaws.com' AND r.eventName IN ('CreateUser', 'CreateRole') THEN "
-    f"{_parameter('user.arn', 'role.arn', of='responseElements')} WHEN {_DIRECTORIES} THEN {_parameter('userId', 'memberId.userId', 'member.memberId')} END"
+    f"{_elsewhere('responseElements.user.arn', 'responseElements.role.arn')} WHEN {_DIRECTORIES} THEN {_parameter('userId', 'memberId.userId', 'member.memberId')} END"
 )
 _USER_TYPE = (
     f"CASE WHEN {_SIGNS_IN} THEN {_USER}.type WHEN {_STS_ROLE} THEN 'Role' "
@@ -178,14 +187,13 @@ _RESOURCE_NAME = (
 )
 
 _REFUSED = "regexp_matches(r.errorCode, '(?i)denied|unauthori[sz]ed|forbidden|notauthorized')"
-_SIGN_IN_FAILED = (
-    f"{_SIGNS_IN} AND (contains(r.responseElements, '\"Failure\"') OR contains(r.serviceEventDetails, '\"Failure\"'))"
-)
+# CASE, not AND: a projection evaluates both sides of AND for every row.
+_SIGN_IN_FAILED = f"CASE WHEN {_SIGNS_IN} THEN contains(concat_ws(' ', json_extract(doc, '$.responseElements'), json_extract(doc, '$.serviceEventDetails')), '\"Failure\"') END"
+_FAILED = f"{_SIGNS_IN} AND coalesce(contains(json_extract(doc, '$.responseElements'), '\"Failure\"'), false) OR {_SIGNS_IN} AND coalesce(contains(json_extract(doc, '$.serviceEventDetails'), '\"Failure\"'), false)"
 _FAILED = f"(r.errorCode <> '' OR r.errorMessage <> '' OR {_SIGN_IN_FAILED})"
 
 
-# Most addresses are IPv4: the long pattern is only tried on what has a colon.
-_IS_IP = f"coalesce(regexp_full_match(r.sourceIPAddress, '{_V4}') OR (contains(r.sourceIPAddress, ':') AND regexp_full_match(r.sourceIPAddress, '{_V6}')), false)"
+_IS_IP = f"coalesce(CASE WHEN contains(r.sourceIPAddress, ':') THEN regexp_full_match(r.sourceIPAddress, '{_V6}') ELSE regexp_full_match(r.sourceIPAddress, '{_V4}') END, false)"
 
 
 def columns() -> dict[str, str]:
@@ -221,7 +229,7 @@ def columns() -> dict[str, str]:
         "user_uid": _USER_UID,
         "user_type": _USER_TYPE,
         "group_name": f"CASE WHEN {_IN_GROUP} THEN {_parameter('groupName', 'displayName')} END",
-        "group_uid": f"CASE WHEN {_IN_GROUP} THEN coalesce({_parameter('groupId')}, {_parameter('group.groupId', of='responseElements')}) END",
+        "group_uid": f"CASE WHEN {_IN_GROUP} THEN coalesce({_parameter('groupId')}, {_elsewhere('responseElements.group.groupId')}) END",
         "src_endpoint_ip": f"CASE WHEN {_IS_IP} THEN r.sourceIPAddress END",
         "src_endpoint_hostname": f"CASE WHEN NOT {_IS_IP} THEN {_text('r.sourceIPAddress')} END",
         "src_endpoint_uid": "r.vpcEndpointId",
@@ -240,7 +248,7 @@ def columns() -> dict[str, str]:
         "resource_uid": "r.resources[1].ARN",
         "resource_type": "r.resources[1].type",
         "resource_name": _RESOURCE_NAME,
-        "is_mfa": f"CASE WHEN {_SIGNS_IN} THEN CASE {_parameter('MFAUsed', of='additionalEventData')} WHEN 'Yes' THEN true WHEN 'No' THEN false END END",
+        "is_mfa": f"CASE WHEN {_SIGNS_IN} THEN CASE {_elsewhere('additionalEventData.MFAUsed')} WHEN 'Yes' THEN true WHEN 'No' THEN false END END",
         "finding_info_uid": "CASE WHEN r.insightDetails IS NOT NULL THEN r.eventID END",
         "finding_info_title": "r.insightDetails.insightType",
         "x_read_only": "r.readOnly",
