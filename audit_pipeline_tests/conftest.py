@@ -1,0 +1,37 @@
+"""What all tests share: a skip is shown with its reason, and one that is not on the short list (`skips.txt`) fails the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_ALLOWED = Path(__file__).with_name("skips.txt")
+
+
+def _allowed() -> list[str]:
+    lines = [line.split("#", 1)[0].strip() for line in _ALLOWED.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return (
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        if isinstance(report.longrepr, tuple)
+        else str(report.longrepr)
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    allowed = _allowed()
+    strange = sorted(
+        {_reason(report) for report in skipped if not any(_reason(report).startswith(text) for text in allowed)}
+    )
+    if strange:
+        reporter.write_line(
+            f"\nskipped for reasons that {_ALLOWED.name} does not allow: {'; '.join(strange)}", red=True
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
