@@ -164,7 +164,7 @@ _USER_NAME = (
     f"WHEN {_STS_ROLE} THEN {_text(f'''regexp_extract({_parameter('roleArn')}, '([^/]+)$', 1)''')} "
     f"WHEN r.eventSource = 'sts.amazonaws.com' THEN CASE r.eventName WHEN 'GetFederationToken' THEN {_parameter('name')} WHEN 'GetSessionToken' THEN {_ACTOR_NAME} END "
     f"WHEN r.eventSource = 'iam.amazonaws.com' THEN coalesce({_parameter('userName', 'roleName')}, CASE WHEN {_SELF} THEN {_ACTOR_NAME} END) "
-    f"WHEN contains(r.requestParameters, '"userName"') THEN {_parameter('userName')} END"
+    f"WHEN contains(r.requestParameters, '\"userName\"') THEN {_parameter('userName')} END"
 )
 _USER_UID = (
     f"CASE WHEN {_SIGNS_IN} THEN {_ACTOR_UID} WHEN {_STS_ROLE} THEN {_parameter('roleArn')} "
