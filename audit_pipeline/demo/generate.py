@@ -182,7 +182,9 @@ class _Fate:
         late = day.rng.random(len(made)) < LATE_SHARE
         lag = np.where(late, day.rng.integers(*LATE_S, len(made)), FASTEST_S)
         repeated = day.rng.random(len(made)) < REPEATED_RECORDS
-        return cls(lag, repeated, np.array([not planning.is_silent(day.day, record.time, plan) for record in made]))
+        return cls(
+            lag, repeated, np.array([not planning.is_silent(day.day, record.time, plan) for record in made], np.bool_)
+        )
 
 
 def _deliver(
@@ -190,11 +192,11 @@ def _deliver(
 ) -> tuple[int, int, int]:
     """Hand a day to the deliveries: its events, the late ones among them, those that the next night does not see."""
     records = [record for record, logged in zip(made, fate.logged.tolist(), strict=True) if logged] + planted
-    times = np.array([record.time for record in records])
+    times = np.array([record.time for record in records], np.int64)
     visible = deliveries.add(
         number,
         times,
-        np.array([record.region for record in records]),
+        np.array([record.region for record in records], np.int64),
         [record.text for record in records],
         np.append(fate.lag[fate.logged], np.full(len(planted), FASTEST_S)),
         np.append(fate.repeated[fate.logged], np.zeros(len(planted), bool)),

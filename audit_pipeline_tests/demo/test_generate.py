@@ -19,7 +19,16 @@ from audit_pipeline.demo import stories
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.generate import Story, generate
 from audit_pipeline.errors import UsageError, UserError
-from audit_pipeline_tests.demo.conftest import END, Delivered, Demo, digest, failed_sign_ins, log_files, records_of
+from audit_pipeline_tests.demo.conftest import (
+    END,
+    Delivered,
+    Demo,
+    digest,
+    failed_sign_ins,
+    log_files,
+    read,
+    records_of,
+)
 
 HOUR = dt.timedelta(hours=1)
 RESERVED = [
@@ -241,3 +250,10 @@ def test_times_do_not_depend_on_the_machines_zone(tmp_path: Path, monkeypatch: p
         monkeypatch.undo()
         time.tzset()
     assert digest(tmp_path) == digest(plain.root)
+
+
+def test_days_without_any_event_are_told_as_such(tmp_path: Path) -> None:
+    sunday = dt.date(2026, 11, 22)
+    told = generate(tmp_path, end=sunday, days=2, events=0, stories=False)
+    assert [day.day for day in told.days] == ["2026-11-21", "2026-11-22"]
+    assert told.events == read(tmp_path, told).truth.events == len(read(tmp_path, told).unique) < 200
