@@ -19,7 +19,8 @@ from typing import Any, cast
 from jinja2 import Environment
 
 from audit_pipeline.clock import Clock
-from audit_pipeline.reports import coverage, page, picture, text, wording
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.reports import coverage, page, picture, pseudonyms, text, wording
 from audit_pipeline.settings import Settings
 
 WORDS = 180
@@ -37,19 +38,25 @@ def build(
     settings: Settings,
     clock: Clock,
     page_url: str,
+    lake: Lake,
 ) -> EmailMessage:
     """The mail of a report to one recipient, or to `EVERYBODY` for the copy in the lake.
 
+    Under `privacy.mail: pseudonyms` (the default) tokens stand in place of people's names.
+
     Args:
-        report: the model with its edition; under `privacy.mail: pseudonyms` the one that `pseudonyms.hide` gives.
+        report: the model with its edition.
         recipient: an address, checked by `delivery.is_address`.
         settings: sender and recipients.
         clock: gives the Date.
         page_url: where the page lies: a URL, or a path for readers on the same machine.
+        lake: holds the key of the tokens.
 
     Raises:
         ValueError: the recipient cannot stand in a header.
     """
+    if settings.privacy.mail == "pseudonyms":
+        report = pseudonyms.hide(report, pseudonyms.key(lake))
     values = _values(report, page_url)
     html, plain = _parts(values)
     sender = settings.smtp.from_ if settings.smtp else "audit@localhost"

@@ -16,8 +16,9 @@ import rfc8785
 
 from audit_pipeline import __version__
 from audit_pipeline.clock import SIMULATED_NOTE, Clock, rfc3339
+from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import page, tables
+from audit_pipeline.reports import page, pseudonyms, tables
 from audit_pipeline.reports.model import Report, encode
 
 MARK = "report.json"
@@ -61,8 +62,10 @@ def publish(lake: Lake, kind: str, period: str, report: Report, *, clock: Clock,
         run_id: the run that makes it, for `manifest.json`.
 
     Raises:
-        LakeError: the lake cannot be written.
+        LakeError: the lake cannot be written, or the latest edition was damaged.
     """
+    if report["method"]["people"]["page"] == "pseudonyms":
+        report = pseudonyms.hide(report, pseudonyms.key(lake))
     previous = latest(lake, kind, period)
     if previous is not None and printed(previous.report) == printed(report):
         return previous
@@ -84,8 +87,17 @@ def latest(lake: Lake, kind: str, period: str) -> Edition | None:
     for number in sorted(numbers, reverse=True):
         file = f"{folder(kind, period, number)}/{MARK}"
         if lake.exists(file):
-            return Edition(kind, period, number, json.loads(lake.read(file)), new=False)
+            return Edition(kind, period, number, _read(lake, file), new=False)
     return None
+
+
+def _read(lake: Lake, file: str) -> Report:
+    try:
+        return dict(json.loads(lake.read(file)))
+    except (ValueError, TypeError) as error:
+        raise LakeError(
+            f"{lake.path(file)}: is no report ({error}). It was changed after it was written: restore it, or remove it to have this edition written again."
+        ) from None
 
 
 def printed(report: Report) -> bytes:

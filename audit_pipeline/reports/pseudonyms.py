@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
@@ -70,10 +71,13 @@ def token(name: str, secret: bytes) -> str:
 
 
 def hide(report: dict[str, Any], secret: bytes) -> dict[str, Any]:
-    """The report with a token wherever a text names one of `report["people"]`; numbers, states and identifiers stay as they are."""
+    """The report with a token wherever a text names one of `report["people"]`; numbers, states and identifiers stay as they are.
+
+    The result names nobody, so that hiding it once more changes nothing.
+    """
     replace = _replacer(report["people"], secret)
     hidden = {name: _walk(report[name], replace) if name in _SECTIONS else report[name] for name in report}
-    return {**hidden, "people": sorted({token(name, secret) for name in report["people"]})}
+    return {**hidden, "people": []}
 
 
 def _replacer(people: list[str], secret: bytes) -> Callable[[str], str]:
@@ -87,9 +91,9 @@ def _replacer(people: list[str], secret: bytes) -> Callable[[str], str]:
 
 
 def _forms(name: str) -> set[str]:
-    """A name as it is, and as titles and explanations show it: without control characters, cut to one line."""
+    """A name as it is, as titles and explanations show it (no control characters, cut to one line), and as JSON has it."""
     printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
-    return {name, printable, printable[:SHOWN]}
+    return {name, printable, printable[:SHOWN], json.dumps(name, ensure_ascii=False)[1:-1]}
 
 
 def _bounded(name: str) -> str:

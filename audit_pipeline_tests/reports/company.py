@@ -7,6 +7,7 @@ On the last day `payments_db` was silent for nine hours; `linux_edge` had nothin
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 import random
 from pathlib import Path
@@ -189,7 +190,7 @@ def detection(day: dt.date, actor: str, n: int) -> dict[str, Any]:
         for line in range(min(n, 8))
     ]
     return {
-        "detection_id": f"{day}-{actor}", "day": day, "rule_id": RULE, "rule_version": "1", "kind": "rule", "level": "high", "x_actor": actor,
+        "detection_id": hashlib.sha256(f"{day} {actor}".encode()).hexdigest()[:32], "day": day, "rule_id": RULE, "rule_version": "1", "kind": "rule", "level": "high", "x_actor": actor,
         "x_target": actor, "sources": ["cloudtrail_prod"], "first_time": at(day, "03:12"), "last_time": at(day, "03:18"), "n": n, "threshold": 10.0,
         "explanation": f"{n} failed sign-ins for {actor} from 3 addresses in 6 min; threshold 10 in 10 min", "attack": ["attack.t1110.003"],
         "group_key": key, "verdict": "no_gap_seen", "refs": refs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,44 @@ from audit_pipeline.reports.model import build_daily
 from audit_pipeline_tests.reports.company import LAST, Company
 
 
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake once written; tests work on copies of it."""
+    root = tmp_path_factory.mktemp("company")
+    Company(root).fill()
+    return root
+
+
+@pytest.fixture(scope="session")
+def filled_good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that asks for nothing."""
+    root = tmp_path_factory.mktemp("good")
+    Company(root).fill(good=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def built(filled: Path) -> dict[str, Any]:
+    """The report of the last day, built once."""
+    company = Company(filled)
+    return build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
+
+
 @pytest.fixture
-def company(tmp_path: Path) -> Company:
+def good_company(filled_good: Path, tmp_path: Path) -> Company:
+    """A copy of the lake that asks for nothing."""
+    shutil.copytree(filled_good, tmp_path, dirs_exist_ok=True)
+    return Company(tmp_path)
+
+
+@pytest.fixture
+def company(filled: Path, tmp_path: Path) -> Company:
     """A lake with trouble and hostile names."""
-    return Company(tmp_path).fill()
+    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
+    return Company(tmp_path)
 
 
 @pytest.fixture
-def report(company: Company) -> dict[str, Any]:
-    """Its report of the last day, as edition 1."""
-    built = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
-    return {**built, "edition": 1}
+def report(built: dict[str, Any]) -> dict[str, Any]:
+    """The report of the last day, as edition 1."""
+    return {**copy.deepcopy(built), "edition": 1}
