@@ -81,9 +81,14 @@ def assess(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     Raises:
         LakeError: the lake cannot be written.
     """
-    past = _past(lake, day)
-    before = {row["source"]: row for row in _stored(lake, day, day)}
-    judged = {name: judge(settings, lake, name, day, Past(past.get(name, []))) for name in sorted(settings.sources)}
+    stored = _stored(lake, day)
+    before = {row["source"]: row for row in stored if row["day"] == day}
+    judged = {
+        name: judge(
+            settings, lake, name, day, Past([row for row in stored if row["source"] == name and row["day"] < day])
+        )
+        for name in sorted(settings.sources)
+    }
     rows = [_row(found, before.get(name)) for name, found in judged.items()]
     table = pa.Table.from_pylist(rows, TABLES["completeness"].schema)
     note = {
@@ -102,15 +107,17 @@ def lowering(reasons: Iterable[Mapping[str, Any]]) -> set[str]:
 def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past) -> Judged:
     """Judge one source's day."""
     evidence = Evidence.read(lake, source, day)
-    con = _connect(lake, source, [day - DAY, day])
+    earlier = sum(settings.start <= known < day for known in evidence.record_days)
+    expected = settings.sources[source].expected
+    con = _connect(lake, source, day, past)
     try:
         numbers = profile(con, source, day)
         faults = why.faults(evidence.faults(con), numbers)
-        expected = settings.sources[source].expected
         heard = _heard(con, source, day) if expected else set()
+        usual = [row["day"] for row in past.baseline] if earlier >= COLD_DAYS else []
+        rhythm = Rhythm.learn(list(occupied_minutes(con, source, usual, "past_events").values()))
     finally:
         con.close()
-    rhythm = _rhythm(lake, source, past)
     received = bool(numbers.events or faults or evidence.indexed > numbers.rejects)
     if not evidence.covered:
         found = [_not_covered(evidence, day), *faults]
@@ -127,31 +134,33 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past)
             *(why.blind(numbers, rhythm) if rhythm and numbers.events else []),
             *why.timeliness(numbers, settings.sources[source].settles_after),
         ]
-    verdict, cold = _verdict(settings, evidence, received, found, rhythm)
+    cold = _cold_start(earlier, rhythm) if evidence.covered and received else []
+    verdict = _verdict(evidence, received, found, cold)
     return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold])
 
 
-def _verdict(
-    settings: Settings, evidence: Evidence, received: bool, found: list[Reason], rhythm: Rhythm | None
-) -> tuple[str, list[Reason]]:
-    """The first verdict that applies, and why where no reason says it yet."""
+def _verdict(evidence: Evidence, received: bool, found: list[Reason], cold: list[Reason]) -> str:
+    """The first verdict that applies."""
     if not evidence.covered:
-        return ("unknown" if not evidence.failures else "partial" if received else "missing"), []
+        return "unknown" if not evidence.failures else "partial" if received else "missing"
     if not received:
-        return "missing", []
-    earlier = sum(settings.start <= known < evidence.day for known in evidence.record_days)
-    cold: list[Reason] = []
-    if earlier < COLD_DAYS:
-        cold = [Reason("cold_start", f"day {earlier + 1} with records of this source: its rhythm is not known yet")]
-    elif rhythm is None:
-        cold = [
-            Reason("cold_start", f"none of the {BASELINE_DAYS} days before is whole: nothing to compare a silence with")
-        ]
+        return "missing"
     if any(reason.lowers for reason in found):
-        return "partial", cold
+        return "partial"
     if cold:
-        return "unknown", cold
-    return ("no_gap_seen" if evidence.declared is None else "proven"), []
+        return "unknown"
+    return "no_gap_seen" if evidence.declared is None else "proven"
+
+
+def _cold_start(earlier: int, rhythm: Rhythm | None) -> list[Reason]:
+    """`cold_start`: nothing to hold a silence against."""
+    if earlier < COLD_DAYS:
+        detail = f"day {earlier + 1} with records of this source: its rhythm is not known yet"
+    elif rhythm is None:
+        detail = f"none of the {BASELINE_DAYS} days before is whole: nothing to compare a silence with"
+    else:
+        return []
+    return [Reason("cold_start", detail)]
 
 
 def _not_covered(evidence: Evidence, day: dt.date) -> Reason:
@@ -188,27 +197,20 @@ def _silences(settings: Settings, evidence: Evidence, day: Profile, rhythm: Rhyt
     return found
 
 
-def _rhythm(lake: Lake, source: str, past: Past) -> Rhythm | None:
-    days = [row["day"] for row in past.baseline]
-    con = _connect(lake, source, days)
-    try:
-        return Rhythm.learn(list(occupied_minutes(con, source, days).values()))
-    finally:
-        con.close()
-
-
 def _cold(row: dict[str, Any]) -> bool:
     """Whether a day is unknown only because it is one of the first: collected, and as good as any other."""
     return row["verdict"] == "unknown" and all(reason["code"] != "not_collected" for reason in row["reasons"])
 
 
-def _connect(lake: Lake, source: str, days: list[dt.date]) -> duckdb.DuckDBPyConnection:
-    """A connection that sees one source's events and rejects of some days and of no other."""
+def _connect(lake: Lake, source: str, day: dt.date, past: Past) -> duckdb.DuckDBPyConnection:
+    """A connection that sees one source: `events` and `rejects` of the day and the one before, `past_events` of the baseline days."""
     con = connect(lake, tables=())
     for name in ("events", "rejects"):
-        found = partition_files(lake, name, min(days), max(days), source) if days else []
-        files = [file for file in found if any(f"/day={day.isoformat()}/" in file for day in days)]
-        add_view(con, name, TABLES[name].schema, files)
+        add_view(con, name, TABLES[name].schema, partition_files(lake, name, day - DAY, day, source))
+    usual = {row["day"].isoformat() for row in past.baseline}
+    files = partition_files(lake, "events", day - BASELINE_DAYS * DAY, day - DAY, source)
+    chosen = [file for file in files if file.rsplit("/day=", 1)[1][:10] in usual]
+    add_view(con, "past_events", TABLES["events"].schema, chosen)
     return con
 
 
@@ -220,16 +222,9 @@ def _heard(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> set[str
     return {row[0] for row in con.execute(parts, {"source": source, "day": day}).fetchall() if row[0] is not None}
 
 
-def _past(lake: Lake, day: dt.date) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in _stored(lake, day - BASELINE_DAYS * DAY, day - DAY):
-        found.setdefault(row["source"], []).append(row)
-    return found
-
-
-def _stored(lake: Lake, since: dt.date, until: dt.date) -> list[dict[str, Any]]:
-    """Stored rows of these days, by day."""
-    con = connect(lake, since=since, until=until, tables=["completeness"])
+def _stored(lake: Lake, day: dt.date) -> list[dict[str, Any]]:
+    """Stored rows of the day, from an earlier computation, and of the days before it, by day."""
+    con = connect(lake, since=day - BASELINE_DAYS * DAY, until=day, tables=["completeness"])
     try:
         rows: list[dict[str, Any]] = (
             con.sql("SELECT * FROM completeness ORDER BY day, source").to_arrow_table().to_pylist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import numpy as np
@@ -56,11 +57,12 @@ class Minutes:
     last: npt.NDArray[np.int64]
     count: npt.NDArray[np.int64]
 
-    @property
+    @cached_property
     def events(self) -> int:
         """Events of the day."""
         return int(self.count.sum())
 
+    @cached_property
     def hours(self) -> npt.NDArray[np.float64]:
         """Events in each of the 24 hours."""
         return np.bincount(self.first // HOUR_US, weights=self.count, minlength=24)[:24].astype(np.float64)
@@ -111,7 +113,7 @@ class Profile:
     @property
     def hours(self) -> list[int]:
         """Events in each of the 24 hours, UTC."""
-        return [int(count) for count in self.minutes.hours()]
+        return [int(count) for count in self.minutes.hours]
 
     @property
     def rejects_share(self) -> float | None:
@@ -164,23 +166,25 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
     )
 
 
-def occupied_minutes(con: duckdb.DuckDBPyConnection, source: str, days: list[dt.date]) -> dict[dt.date, Minutes]:
-    """The occupied minutes of each of the days that has events."""
+def occupied_minutes(
+    con: duckdb.DuckDBPyConnection, source: str, days: list[dt.date], table: str = "events"
+) -> dict[dt.date, Minutes]:
+    """The occupied minutes of each of the days that has events, from `events` or a view of the same columns."""
     if not days:
         return {}
-    table = con.execute(
+    rows = con.execute(
         'SELECT day, epoch_us("time") // 60000000 AS minute, min(epoch_us("time")) AS first, max(epoch_us("time")) AS last, count(*) AS n '
-        'FROM events WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2',
+        f'FROM {table} WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2',
         {"source": source, "low": min(days), "high": max(days)},
     ).fetchnumpy()
     found: dict[dt.date, Minutes] = {}
-    stamps = np.asarray(table["day"], "datetime64[D]")
+    stamps = np.asarray(rows["day"], "datetime64[D]")
     for day in days:
         start, end = np.searchsorted(stamps, [np.datetime64(day), np.datetime64(day + DAY)])
         if end > start:
             zero = int(midnight(day).timestamp()) * 1_000_000
-            first, last = (np.asarray(table[name][start:end], np.int64) - zero for name in ("first", "last"))
-            found[day] = Minutes(day, first, last, np.asarray(table["n"][start:end], np.int64))
+            first, last = (np.asarray(rows[name][start:end], np.int64) - zero for name in ("first", "last"))
+            found[day] = Minutes(day, first, last, np.asarray(rows["n"][start:end], np.int64))
     return found
 
 

@@ -27,12 +27,18 @@ SHORTEST_S = 300
 """Seconds; a shorter silence is never reported: restarts and rotations are no loss of evidence worth a verdict."""
 TAIL = 10
 """Gaps a baseline day that make the tail."""
-KEPT = 24
+KEPT = 16
 """Gaps of a day that are rescaled exactly: the longest by the plain profile."""
 LONGEST_FACTOR = 1.25
-ROUNDS = 40
-PRIOR = 1.0
-"""Weight, in events, of the ordinary level against what the day's other hours show."""
+ALIKE = 2
+"""Days of the same kind (working days, weekend) that make a rhythm of their own."""
+STRANGE_FACTOR = 2.5
+"""How much wider the threshold is on a kind of day that is hardly known yet, such as the first Saturday."""
+TELLING = 3
+"""Days from which on one can be told to be odd."""
+ROUNDS = 20
+PRIOR = 0.003
+"""Weight of the ordinary level against what the day's other hours show, as a share of an ordinary day's events."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,17 @@ class Rhythm:
 
     @classmethod
     def learn(cls, days: list[Minutes]) -> Rhythm | None:
-        """From the days before, each rescaled by the others; null where there are none."""
+        """From the days before, each rescaled by the others; null where there are none.
+
+        A day that would itself be unusual by the others teaches nothing: one outage in a source's first days must not hide the next.
+        """
         if not days:
             return None
-        found = np.concatenate([_rescaled(day, _without(days, day))[2] for day in days])
-        return cls(tuple(days), _tail(found, len(days)))
+        gaps = [_rescaled(day, _without(days, day))[2] for day in days]
+        kept = [day for number, day in enumerate(days) if len(days) < TELLING or not _odd(gaps, number)]
+        if len(kept) < len(days):
+            gaps = [_rescaled(day, _without(kept, day))[2] for day in kept]
+        return cls(tuple(kept), _tail(gaps))
 
     def silences(self, day: Minutes) -> list[Silence]:
         """The day's greatest gaps by expected events, the most unusual first."""
@@ -78,8 +90,7 @@ class Rhythm:
     def threshold(self, day: dt.date) -> float:
         """Expected events above which a silence of that day is unusual; wider the fewer like days are known."""
         alike = sum(_weekend(known.day) == _weekend(day) for known in self.days)
-        margin = 1 + 2 / alike if alike else 2 * (1 + 2 / len(self.days))
-        return self.tail * margin
+        return self.tail * (_margin(alike) if alike >= ALIKE else STRANGE_FACTOR * _margin(len(self.days)))
 
     def smallest_s(self, day: Minutes) -> float | None:
         """The shortest silence that would have been noticed at the day's mean rate, in seconds; null where none of a day would."""
@@ -106,10 +117,10 @@ def _without(days: list[Minutes], day: Minutes) -> list[Minutes]:
 
 def _shapes(known: list[Minutes], day: dt.date) -> Array:
     """Hourly rates that a day may be made of: like days, the other days of the week, an even flow. The first is the ordinary one."""
-    alike = [other.hours() for other in known if _weekend(other.day) == _weekend(day)]
-    unlike = [other.hours() for other in known if _weekend(other.day) != _weekend(day)]
-    rows = [_smooth(np.mean(part, axis=0)) for part in (alike, unlike) if len(part) >= 2]
-    if len(alike) < 2:  # too few like days to tell them apart
+    alike = [other.hours for other in known if _weekend(other.day) == _weekend(day)]
+    unlike = [other.hours for other in known if _weekend(other.day) != _weekend(day)]
+    rows = [_smooth(np.mean(part, axis=0)) for part in (alike, unlike) if len(part) >= ALIKE]
+    if len(alike) < ALIKE:  # too few like days to tell them apart
         rows = [_smooth(np.mean(alike + unlike, axis=0)), *rows]
     return np.stack([*rows, np.full(24, rows[0].mean())])
 
@@ -129,7 +140,7 @@ def _rescaled(day: Minutes, known: list[Minutes]) -> tuple[npt.NDArray[np.int64]
     chosen = np.sort(np.argsort(-plain, kind="stable")[:KEPT])
     starts, ends = starts[chosen], ends[chosen]
     share = _shares(starts, ends)
-    rates = _mixed(day.hours(), 1 - share, shapes)
+    rates = _mixed(day.hours, 1 - share, shapes)
     level = shapes[0].sum() / rates.sum(axis=1)  # a burst in the day's other hours does not make its silence greater
     rates *= np.minimum(1, level)[:, None]
     return starts, ends, (rates * share).sum(axis=1)
@@ -153,17 +164,29 @@ def _mixed(counts: Array, outside: Array, shapes: Array) -> Array:
     prior[0] = 1.0
     weight = np.tile(prior, (len(outside), 1))
     exposure = outside @ shapes.T
+    pseudo = PRIOR * shapes[0].sum()
     for _ in range(ROUNDS):
         rate = weight @ shapes
         pull = (counts / rate) @ shapes.T  # gap x shape; counts of the gap's own hours are zero inside it
-        weight = (weight * pull + PRIOR * prior) / (exposure + PRIOR)
+        weight = (weight * pull + pseudo * prior) / (exposure + pseudo)
     return np.asarray(weight @ shapes)
 
 
-def _tail(found: Array, days: int) -> float:
+def _odd(gaps: list[Array], number: int) -> bool:
+    """Whether a day's greatest gap is unusual by the other days."""
+    others = gaps[:number] + gaps[number + 1 :]
+    return float(gaps[number].max()) > _tail(others) * _margin(len(others))
+
+
+def _margin(days: int) -> float:
+    """How much wider a threshold from so few days has to be."""
+    return 1 + 2 / days
+
+
+def _tail(gaps: list[Array]) -> float:
     """Expected events in the greatest gap that is still usual."""
-    ordered = np.sort(found)[::-1]
-    size = min(TAIL * days, max(len(ordered) // 2, 1))
+    ordered = np.sort(np.concatenate(gaps))[::-1]
+    size = min(TAIL * len(gaps), max(len(ordered) // 2, 1))
     base = ordered[size - 1]
     width = max(float((ordered[:size] - base).mean()), 1.0)
-    return max(float(base) + width * math.log(size / days / FALSE_ALARM), LONGEST_FACTOR * float(ordered[0]))
+    return max(float(base) + width * math.log(size / len(gaps) / FALSE_ALARM), LONGEST_FACTOR * float(ordered[0]))
