@@ -15,8 +15,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# DEMO: more options for the demo, such as DEMO="--days 4 --events 6000"
 demo: $(STAMP)
-	@$(BIN)/audit-pipeline demo ./demo --days 14
+	@$(BIN)/audit-pipeline demo ./demo $(DEMO)
 
 test: $(STAMP) lint types
 	@$(BIN)/python -m pytest --quiet $(PYTEST)

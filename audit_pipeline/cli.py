@@ -313,7 +313,7 @@ def report(ctx: click.Context, kind: str, date: dt.datetime | None, send: bool) 
 
 
 @main.command()
-@click.option("--port", default=3000, show_default=True)
+@click.option("--port", default=3000, show_default=True, envvar="AUDIT_PIPELINE_UI_PORT", show_envvar=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.pass_context
 def ui(ctx: click.Context, port: int, host: str) -> None:

@@ -30,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     strange = sorted(
         {_reason(report) for report in skipped if not any(_reason(report).startswith(text) for text in allowed)}
     )
-    if strange:
+    if strange and reporter:
         reporter.write_line(
             f"\nskipped for reasons that {_ALLOWED.name} does not allow: {'; '.join(strange)}", red=True
         )
