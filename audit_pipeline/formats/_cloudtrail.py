@@ -152,7 +152,7 @@ _X_ACTOR_KIND = (
     f"WHEN 'IAMUser' THEN CASE WHEN {_CONSOLE} OR lower({_SESSION}.attributes.mfaAuthenticated) = 'true' THEN 'human' ELSE 'unknown' END "
     "WHEN 'Root' THEN 'human' WHEN 'SAMLUser' THEN 'human' WHEN 'IdentityCenterUser' THEN 'human' "
     f"WHEN 'WebIdentityUser' THEN CASE WHEN {_WORKLOAD} THEN 'service' ELSE 'unknown' END "
-    f"ELSE CASE WHEN {_USER}.userName <> '' AND {_SIGNS_IN} THEN 'human' ELSE 'unknown' END END"
+    f"ELSE CASE WHEN {_USER}.userName <> '' THEN CASE WHEN {_SIGNS_IN} THEN 'human' ELSE 'unknown' END WHEN {_USER}.invokedBy <> '' THEN 'service' ELSE 'unknown' END END"
 )
 
 _STS_ROLE = "r.eventSource = 'sts.amazonaws.com' AND starts_with(r.eventName, 'AssumeRole')"

@@ -38,7 +38,7 @@ _KINDS = st.sampled_from(["good", "again", "undated", "rubbish"])
 
 
 @given(kinds=st.lists(_KINDS, max_size=80), packed=st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_record_has_one_fate(kinds: list[str], packed: bool) -> None:
     """The sum holds for any mixture, and the events are the good records in their order."""
     made = {"again": _event(0), "undated": _UNDATED, "rubbish": b'{"eventID": rubbish'}
@@ -110,18 +110,13 @@ _HOSTILE = [
 
 
 @pytest.mark.parametrize("mode", ["nested", "flat", "facets"])
-@pytest.mark.parametrize("text", _HOSTILE)
-def test_hostile_text_is_kept_and_cannot_act(mode: Any, text: str) -> None:
-    (line,) = parse("cloudtrail", _event(1, userIdentity={"type": "IAMUser", "userName": text}), mode=mode).lines
-    assert line.isascii()
-    assert line.isprintable()
-    row = json.loads(line)
-    got = {
-        "nested": lambda: row["actor"]["user"]["name"],
-        "flat": lambda: row["actor_user_name"],
-        "facets": lambda: row["actor"],
-    }[mode]()
-    assert got == text.replace("\x00", "�")
+def test_hostile_text_is_kept_and_cannot_act(mode: Any) -> None:
+    events = [_event(n, userIdentity={"type": "IAMUser", "userName": text}) for n, text in enumerate(_HOSTILE)]
+    lines = list(parse("cloudtrail", b"\n".join(events), mode=mode).lines)
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    rows = [json.loads(line) for line in lines]
+    names = {"nested": lambda row: row["actor"]["user"]["name"], "flat": lambda row: row["actor_user_name"], "facets": lambda row: row["actor"]}  # fmt: skip
+    assert [names[mode](row) for row in rows] == [text.replace("\x00", "\ufffd") for text in _HOSTILE]
 
 
 def test_what_the_engine_would_refuse_is_an_event_too() -> None:
