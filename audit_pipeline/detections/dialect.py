@@ -47,34 +47,34 @@ from sigma.types import (
 from audit_pipeline.lake.views import quote
 from audit_pipeline.ocsf.columns import BY_NAME, COLUMNS
 
-Fields = Mapping[str, tuple[str, ...]]
+Fields = Mapping[str, str]
 _BY_PATH = {column.path: column.name for column in COLUMNS if column.path}
 
 CLOUDTRAIL: Fields = {
-    "apiVersion": ("api_version",),
-    "awsRegion": ("cloud_region",),
-    "errorCode": ("api_response_error",),
-    "errorMessage": ("api_response_error_message",),
-    "eventID": ("metadata_uid",),
-    "eventName": ("api_operation",),
-    "eventSource": ("api_service_name",),
-    "eventType": ("metadata_event_code",),
-    "eventVersion": ("metadata_log_version",),
-    "readOnly": ("x_read_only",),
-    "requestID": ("http_request_uid",),
-    "sourceIPAddress": ("src_endpoint_ip", "src_endpoint_hostname"),
-    "userAgent": ("http_request_user_agent",),
-    "userIdentity.accessKeyId": ("actor_user_credential_uid",),
-    "userIdentity.accountId": ("actor_user_account_uid",),
-    "userIdentity.invokedBy": ("actor_invoked_by",),
-    "userIdentity.principalId": ("actor_user_uid_alt",),
-    "userIdentity.sessionContext.attributes.mfaAuthenticated": ("actor_session_is_mfa",),
-    "userIdentity.sessionContext.sessionIssuer.arn": ("actor_session_issuer",),
-    "userIdentity.type": ("actor_user_type",),
-    "vpcEndpointId": ("src_endpoint_uid",),
+    "apiVersion": "api_version",
+    "awsRegion": "cloud_region",
+    "errorCode": "api_response_error",
+    "errorMessage": "api_response_error_message",
+    "eventID": "metadata_uid",
+    "eventName": "api_operation",
+    "eventSource": "api_service_name",
+    "eventType": "metadata_event_code",
+    "eventVersion": "metadata_log_version",
+    "readOnly": "x_read_only",
+    "requestID": "http_request_uid",
+    "sourceIPAddress": 'coalesce("src_endpoint_ip", "src_endpoint_hostname")',
+    "userAgent": "http_request_user_agent",
+    "userIdentity.accessKeyId": "actor_user_credential_uid",
+    "userIdentity.accountId": "actor_user_account_uid",
+    "userIdentity.arn": "CASE WHEN starts_with(actor_user_uid, 'arn:') THEN actor_user_uid END",
+    "userIdentity.invokedBy": "actor_invoked_by",
+    "userIdentity.principalId": "actor_user_uid_alt",
+    "userIdentity.sessionContext.attributes.mfaAuthenticated": "actor_session_is_mfa",
+    "userIdentity.sessionContext.sessionIssuer.arn": "actor_session_issuer",
+    "userIdentity.type": "actor_user_type",
+    "vpcEndpointId": "src_endpoint_uid",
 }
-"""CloudTrail's names to the columns that hold just their value (the first that is not null); others, such as `userIdentity.arn`,
-are read from the record."""
+"""CloudTrail's names to the columns (or SQL over columns) that hold just their value; all others are read from the record."""
 
 FIELDS: dict[str, Fields] = {"cloudtrail": CLOUDTRAIL}
 """Names of each format; a format without an entry knows the event columns and paths into its JSON records."""
@@ -111,12 +111,11 @@ class DuckDBBackend(TextQueryBackend):
         Raises:
             SigmaFeatureNotSupportedByBackendError: no such column, and no record format to look into.
         """
-        names = self.fields.get(field, (field,))
-        if self.format_name is None and field in _BY_PATH:
-            names = (_BY_PATH[field],)
-        if all(name in BY_NAME for name in names):
-            columns = ", ".join(f'"{name}"' for name in names)
-            return (columns if len(names) == 1 else f"coalesce({columns})"), BY_NAME[names[0]].kind
+        name = self.fields.get(field, _BY_PATH.get(field, field) if self.format_name is None else field)
+        if name in BY_NAME:
+            return f'"{name}"', BY_NAME[name].kind
+        if field in self.fields:
+            return name, pa.string()
         if self.format_name is None and "." not in field:
             raise SigmaFeatureNotSupportedByBackendError(
                 f"field {field!r} is no event column; name one (docs: tables), or a path such as userIdentity.arn"
