@@ -15,7 +15,6 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.policy import SMTP
 
 import sqlalchemy as sa
 
@@ -96,7 +95,7 @@ def _write_copy(lake: Lake, delivery: _Delivery, message: EmailMessage, note: st
         return
     if note is not None:
         message["X-Audit-Pipeline"] = note
-    lake.write(file, message.as_bytes(policy=SMTP))
+    lake.write(file, message.as_bytes())
 
 
 def _one(delivery: _Delivery, settings: Settings, message_for: MessageFor, recipient: str) -> Outcome:
@@ -177,7 +176,7 @@ def send_now(smtp: SmtpSettings | None, recipient: str, message: EmailMessage) -
         try:
             if smtp.username:
                 server.login(smtp.username, password or "")
-            server.sendmail(smtp.from_, [recipient], message.as_bytes(policy=SMTP))
+            server.sendmail(smtp.from_, [recipient], message.as_bytes())
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()  # the mail is accepted: what the server says to a goodbye changes nothing
         finally:

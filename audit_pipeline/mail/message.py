@@ -26,6 +26,8 @@ from audit_pipeline.settings import Settings
 WORDS = 180
 EVERYBODY = "all"
 """the recipient of the copy that is kept in the lake"""
+_UNFOLDED = SMTP.clone(max_line_length=998)
+"""a long subject stays on its line (RFC 5322 allows 998): at 78 it would be folded before its first word; bodies keep their short lines"""
 _TEMPLATES = Path(__file__).with_name("templates")
 _ROOMS = ((5, 3, 64), (5, 2, 48), (4, 2, 44), (3, 2, 40), (3, 1, 36), (2, 1, 32), (1, 1, 24))
 """decisions, subjects not judged and characters of a title, tried in this order until the words fit"""
@@ -77,6 +79,7 @@ def build(
     related.set_boundary(f"=_related_{identity[:24]}")
     for part in related.walk():
         del part["MIME-Version"]
+    message.policy = _UNFOLDED
     return message
 
 
