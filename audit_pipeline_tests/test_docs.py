@@ -33,6 +33,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 )
+_SHELL = ("", "console", "sh", "bash")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -44,8 +45,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The arguments of each `audit-pipeline …` line in fenced blocks without a language."""
-    text = "\n".join(found for kind, found in _FENCE.findall(page.read_text(encoding="utf-8")) if not kind)
+    """The arguments of each `audit-pipeline …` line in fenced blocks of a shell."""
+    text = "\n".join(found for kind, found in _FENCE.findall(page.read_text(encoding="utf-8")) if kind in _SHELL)
     lines = [match[1] for match in re.finditer(r"^(?:.*&& )?(?:\S*/)?audit-pipeline (.*)$", text, re.MULTILINE)]
     return [shlex.split(re.sub(r"\$\([^)]*\)", "2026-11-23", line).split(" | ")[0], comments=True) for line in lines]
 
@@ -64,8 +65,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 )
 def test_commands_are_commands(page: str, args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("sample.json", "trail.json.gz"):
-        (tmp_path / name).write_text("{}")
+    for file in ("sample.json", "trail.json.gz"):
+        (tmp_path / file).write_text("{}")
     command: click.Command = main
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(main.make_context("audit-pipeline", list(args)))
