@@ -115,7 +115,7 @@ def decide(
     Args:
         settings: where findings and decisions are.
         prefix: at least 6 digits of the finding's id.
-        action: a name of `states.ACTIONS`.
+        action: a name of `states.ACTIONS`, or its word on the command line (`false-positive`).
         reason: why.
         person: who decides, recorded as `claimed`; `None`: the operating system's user, recorded as `os`.
         clock: when; `None`: the machine's, also where nights are simulated, as a person decides now.
@@ -130,7 +130,7 @@ def decide(
         return decisions.record(
             engine,
             finding_id=_find(rows, prefix),
-            action=action,
+            action=action.replace("-", "_"),
             person=_user() if person is None else person,
             identity="os" if person is None else "claimed",
             reason=reason,

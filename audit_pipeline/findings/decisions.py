@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import Clock, rfc3339
 from audit_pipeline.errors import BusyError, LakeError, UsageError, UserError
-from audit_pipeline.findings.states import ACTIONS, allowed, state_of
+from audit_pipeline.findings.states import ACTIONS, allowed, state_of, words
 from audit_pipeline.state import decisions as log
 
 NO_PREVIOUS = "0" * 64
@@ -124,7 +124,7 @@ def record(
 def _check_request(action: str, person: str, identity: str, reason: str, payload: Mapping[str, Any]) -> None:
     known = ACTIONS.get(action)
     if known is None:
-        raise UsageError(f"unknown action {action!r}: one of {', '.join(sorted(ACTIONS))}.")
+        raise UsageError(f"unknown action {action!r}: one of {words(sorted(ACTIONS))}.")
     if identity not in IDENTITIES:
         raise UsageError(f"unknown kind of identity {identity!r}: one of {', '.join(IDENTITIES)}.")
     try:
@@ -164,8 +164,8 @@ def _append(connection: sa.Connection, values: dict[str, Any]) -> Decision:
     state = state_of(done)
     if values["action"] not in allowed(state):
         raise UserError(
-            f"finding {values['finding_id']} is {state}: {values['action']} is not possible now. "
-            f"Possible: {', '.join(allowed(state)) or 'nothing'}."
+            f"finding {values['finding_id']} is {words([state])}: {words([values['action']])} is not possible now. "
+            f"Possible: {words(allowed(state)) or 'nothing'}."
         )
     row = {**values, "seq": last.seq + 1 if last else 1, "previous": last.hash if last else NO_PREVIOUS}
     row["hash"] = row_hash(row)

@@ -50,3 +50,8 @@ def state_of(actions: Iterable[str]) -> str:
 def allowed(state: str) -> list[str]:
     """The actions that a state allows, sorted."""
     return sorted(name for name, action in ACTIONS.items() if state in action.allowed)
+
+
+def words(names: Iterable[str]) -> str:
+    """Actions or states as the command line writes them: `false-positive`."""
+    return ", ".join(name.replace("_", "-") for name in names)

@@ -203,14 +203,18 @@ def _value(kpi: Kpi, measured: Measured | None, sources: list[Coverage], verdict
 
 
 def _state(kpi: Kpi, value: float | None, verdict: str) -> str:
-    """`good` needs a target, and a day that is not known to lack something."""
+    """`good` needs a target and a day that is not known to lack something; `bad` a day that is known well enough to say so."""
     if value is None:
         return "no_data"
     if kpi.target is None:
         return "not_evaluated"
     reached = value <= kpi.target if kpi.direction == "lower_is_better" else value >= kpi.target
+    if (
+        kpi.incomplete == "counted" and not reached
+    ):  # what lacks is what is measured; a source's first days cannot be judged
+        return "not_evaluated" if verdict == "unknown" else "bad"
     if verdict in ("partial", "missing"):
-        return "bad" if kpi.incomplete == "counted" and not reached else "not_evaluated"
+        return "not_evaluated"
     return "good" if reached else "bad"
 
 

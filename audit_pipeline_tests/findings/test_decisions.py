@@ -218,7 +218,7 @@ def test_recorded_is_the_clocks_time_and_effective_may_be_earlier_only(tmp_path:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"action": "delete"}, "acknowledge, assign, comment, false_positive"),
+        ({"action": "delete"}, "acknowledge, assign, comment, false-positive"),
         ({"identity": "ssh"}, "os, claimed"),
         ({"person": " "}, "who"),
         ({"action": "false_positive", "reason": " "}, "reason"),
@@ -242,7 +242,7 @@ def test_a_state_allows_only_its_actions(tmp_path: Path) -> None:
     engine = engine_in(tmp_path)
     decide(engine, "acknowledge")
     with pytest.raises(
-        UserError, match=r"is acknowledged: acknowledge is not possible now\. Possible: assign, comment, false_positive"
+        UserError, match=r"is acknowledged: acknowledge is not possible now\. Possible: assign, comment, false-positive"
     ):
         decide(engine, "acknowledge")
     decide(engine, "acknowledge", finding="f2")

@@ -131,7 +131,7 @@ def test_an_earlier_effective_time_does_not_smuggle_a_decision_into_a_past_day(p
 
 def test_a_false_positive_is_closed_and_does_not_come_back(place: Place) -> None:
     night(place, burst("alice", at(8), 12), DAY)
-    say(place, "false_positive", at(9, day=NEXT), person="alice")
+    say(place, "false-positive", at(9, day=NEXT), person="alice")
     night(place, [*burst("alice", at(12, day=NEXT), 50), *burst("bob", at(12, day=NEXT), 50)], NEXT)
     by_title = {row["title"]: row for row in findings(place)}
     closed = by_title["Burst of failed sign-ins: alice, idp"]

@@ -152,6 +152,19 @@ def test_completeness_counts_what_is_whole_of_what_is_configured(tmp_path: Path)
     }
 
 
+def test_a_sources_first_days_are_not_whole_and_not_bad_either(place: Place) -> None:
+    write_completeness(place[1], DAY, {"idp": "unknown", "vpn": "proven"}, {"idp": "cold_start"})
+    found = {scope: (row["value"], row["state"]) for scope, row in rows(place, "completeness").items()}
+    assert found == {"all": (0.5, "not_evaluated"), "source:idp": (0.0, "not_evaluated"), "source:vpn": (1.0, "good")}
+
+
+def test_completeness_with_a_lower_target_is_still_never_good_on_a_partial_day(place: Place) -> None:
+    with_target(place, "completeness", 0.5)
+    whole(place, idp="partial")
+    row = rows(place, "completeness")["all"]
+    assert (row["value"], row["state"], row["verdict"]) == (0.5, "not_evaluated", "partial")
+
+
 def test_a_day_that_nobody_collected_has_no_value_anywhere(place: Place) -> None:
     expected = {(None, "no_data", None, None, "unknown", 0, 1)}
     for _ in range(2):
@@ -195,7 +208,8 @@ def with_target(place: Place, kpi: str, target: float) -> None:
     folder = place[0].root / "kpis"
     folder.mkdir(exist_ok=True)
     text = catalogue()[kpi].file.read_text(encoding="utf-8")
-    (folder / f"{kpi}.yaml").write_text(f"{text}\ntarget: {target}\n", encoding="utf-8")
+    data = {**yaml.safe_load(text), "target": target}
+    (folder / f"{kpi}.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
