@@ -10,8 +10,9 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import zstandard
 from isal import igzip_lib, isal_zlib
@@ -31,6 +32,7 @@ _MAGIC: tuple[tuple[bytes, Encoding], ...] = (
 _SUFFIX: dict[str, Encoding] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 _ISAL_ERROR: Any = igzip_lib.IsalError
 _STEP = 2**16
+_OUT = 2**20  # at most so much at a time: 64 KiB of bzip2 can hold gigabytes of zeros
 _ZSTD_STEP = 2**10  # one kilobyte of zstd can hold 32 MB of zeros
 
 
@@ -51,14 +53,6 @@ class Inflated:
     def whole(self) -> bool:
         """Whether the data ends where the member ends."""
         return self.fault in (None, "trailing")
-
-
-class _Decoder(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
 
 
 def encoding_of(head: bytes, name: str = "") -> Encoding:
@@ -129,7 +123,7 @@ def _one_stream(data: bytes, at: int, encoding: Encoding, room: int) -> tuple[in
         careful = _decoder(encoding)
         out, _, _ = _feed(careful, data[:position], at, _STEP, room)
         more, position, _ = _feed(careful, data, position, 1, room)
-        return 0, [*out, *more], "corrupt", f"{encoding}: {error}, near byte {position}"
+        return 0, [b"".join([*out, *more])[:room]], "corrupt", f"{encoding}: {error}, near byte {position}"
     if sum(map(len, out)) > room:
         return 0, [b"".join(out)[:room]], "too_large", f"{encoding}: inflates to more than {room} bytes, cut there"
     if not decoder.eof:
@@ -137,29 +131,43 @@ def _one_stream(data: bytes, at: int, encoding: Encoding, room: int) -> tuple[in
     return position - len(decoder.unused_data) - at, out, None, ""
 
 
-def _feed(
-    decoder: _Decoder, data: bytes, start: int, step: int, room: int
-) -> tuple[list[bytes], int, Exception | None]:
+def _feed(decoder: Any, data: bytes, start: int, step: int, room: int) -> tuple[list[bytes], int, Exception | None]:
     """Feed `data` from `start` in steps; stops at the archive's end, at an error, or when more than `room` bytes came out."""
     out: list[bytes] = []
     size = 0
     position = start
-    while position < len(data) and not decoder.eof and size <= room:
-        try:
-            got = decoder.decompress(data[position : position + step])
-        except (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError) as error:
-            return out, position, error
-        out.append(got)
-        size += len(got)
-        position = min(position + step, len(data))
+    try:
+        while position < len(data) and not decoder.eof and size <= room:
+            for got in _pump(decoder, data[position : position + step]):
+                out.append(got)
+                size += len(got)
+                if size > room:
+                    break
+            position = min(position + step, len(data))
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError) as error:
+        return out, position, error
     return out, position, None
+
+
+def _pump(decoder: Any, piece: bytes) -> Iterator[bytes]:
+    """What comes out for a piece, some `_OUT` bytes at a time; zstd has no such bound, it is fed in smaller pieces instead."""
+    if hasattr(decoder, "needs_input"):  # bzip2, xz
+        yield decoder.decompress(piece, _OUT)
+        while not decoder.eof and not decoder.needs_input:
+            yield decoder.decompress(b"", _OUT)
+    elif hasattr(decoder, "unconsumed_tail"):  # gzip
+        while (got := decoder.decompress(piece, _OUT)) or decoder.unconsumed_tail:
+            yield got
+            piece = decoder.unconsumed_tail
+    else:
+        yield decoder.decompress(piece)
 
 
 def _begins_stream(data: bytes, at: int, encoding: Encoding) -> bool:
     return any(data.startswith(magic, at) for magic, found in _MAGIC if found == encoding)
 
 
-def _decoder(encoding: Encoding) -> _Decoder:
+def _decoder(encoding: Encoding) -> Any:
     if encoding == "gzip":
         return zlib.decompressobj(31)
     if encoding == "bzip2":
