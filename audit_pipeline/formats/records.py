@@ -23,11 +23,13 @@ MAX_DAMAGE = 4096
 IsRecord = Callable[[dict[str, object]], bool]
 
 _SPACE = re.compile(r"[\s\x00,]*")
-_WHITE = re.compile(r"\s*")
-_NEXT = re.compile(r"\}\s*,?\s*(?=\{)|\n\s*(?=[\[{])")
+_NEXT = re.compile(r"\}\s*+,?+\s*+(?=\{)|\n(?=[ \t\r]*+[\[{])")  # possessive: blanks are read once, however many
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _DECODE = json.JSONDecoder(strict=False).raw_decode
 _BOM = b"\xef\xbb\xbf"
+_WINDOW = 2**16
+_NEAR = 16
+"""Characters before the end of a window in which an error may only mean that the window is too small."""
 
 
 def split_json(data: bytes, *, whole: bool, containers: tuple[str, ...], is_record: IsRecord) -> Split:
@@ -39,11 +41,12 @@ def split_json(data: bytes, *, whole: bool, containers: tuple[str, ...], is_reco
         containers: keys of a document that hold the list of records, such as `Records`.
         is_record: whether an object found while looking for the next good record after damage is one (and not a part of one).
     """
-    data = data.removeprefix(_BOM)
+    begin = len(_BOM) if data.startswith(_BOM) else 0
+    data = data[begin:] if begin else data
     if not data.strip():
         return Split(damaged=[Damage(0, "empty", "the file has no content")])
     fast = _fast(data, containers) if whole else None
-    return fast if fast is not None else _scan(data, whole, containers, is_record)
+    return fast if fast is not None else _Scan(data, whole, containers, is_record, begin).run()
 
 
 def _fast(data: bytes, containers: tuple[str, ...]) -> Split | None:
@@ -54,11 +57,21 @@ def _fast(data: bytes, containers: tuple[str, ...]) -> Split | None:
         document = _document(containers).decode(data)
     except (msgspec.DecodeError, RecursionError):
         return _fast_lines(data)
-    for container in containers:
-        found = getattr(document, container)
-        if found is not msgspec.UNSET:
-            return Split([bytes(raw) for raw in found])
-    return Split([data.strip()])
+    lists = [found for name in containers if (found := getattr(document, name)) is not msgspec.UNSET]
+    if not lists:
+        return Split([data.strip()])
+    return None if _several_lists(data, containers) else Split([bytes(raw) for raw in lists[0]])
+
+
+def _several_lists(data: bytes, containers: tuple[str, ...]) -> bool:
+    """Whether a document names its list more than once: JSON allows it, and one of them would be lost."""
+    if sum(data.count(f'"{name}"'.encode()) for name in containers) < 2:
+        return False
+    try:
+        pairs = json.loads(data, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return True
+    return sum(name in containers for name, _ in pairs) > 1
 
 
 def _fast_lines(data: bytes) -> Split | None:
@@ -83,100 +96,147 @@ def _document(containers: tuple[str, ...]) -> Any:
     return msgspec.json.Decoder(msgspec.defstruct("Document", fields))
 
 
-def _scan(data: bytes, whole: bool, containers: tuple[str, ...], is_record: IsRecord) -> Split:
+class _Scan:
     """Record by record, with a search for the next good one after damage."""
-    text = data.decode("utf-8", "surrogateescape")
-    split = Split()
-    prefix = re.compile(r'\{\s*"(?:' + "|".join(map(re.escape, containers)) + r')"\s*:\s*\[') if containers else None
-    at = 0
-    damage_from: int | None = None
 
-    def close(end: int) -> None:
-        nonlocal damage_from
-        if damage_from is not None and text[damage_from:end].strip(" \t\r\n,]}"):
-            split.damaged.append(_damage(text, damage_from, end, whole))
-        damage_from = None
+    def __init__(
+        self, data: bytes, whole: bool, containers: tuple[str, ...], is_record: IsRecord, first_byte: int
+    ) -> None:
+        self._text = data.decode("utf-8", "surrogateescape")
+        self._whole, self._containers, self._is_record = whole, containers, is_record
+        self._prefix = (
+            re.compile(r'\{\s*"(?:' + "|".join(map(re.escape, containers)) + r')"\s*:\s*\[') if containers else None
+        )
+        self._split = Split()
+        self._at = 0
+        self._open = 0  # brackets that wait for their other half
+        self._damage_from: int | None = None
+        self._counted = (0, first_byte)  # a place in the text, and which byte of the member it is
 
-    while at < len(text):
-        at = _end(_SPACE, text, at)
-        if at >= len(text):
-            break
-        opened = _opening(text, at, prefix)
+    def run(self) -> Split:
+        """The records, and what is none."""
+        while (at := _end(_SPACE, self._text, self._at)) < len(self._text):
+            self._at = at
+            self._step()
+        at_the_end = self._damage_from is not None
+        self._close(len(self._text))
+        split, end = self._split, self._byte(len(self._text))
+        if self._whole and self._open and not at_the_end:
+            split.damaged.append(Damage(end, "truncated", "the document ends before its list is closed"))
+        if not self._whole and not split.damaged:
+            split.damaged.append(
+                Damage(end, "truncated", "the member ends before its end; its records up to there are whole")
+            )
+        if not split.records and not split.damaged and self._whole and not self._begins_document():
+            raw = self._text[:MAX_DAMAGE].encode("utf-8", "surrogateescape")[:MAX_DAMAGE]
+            split.damaged.append(Damage(0, "not_json", "no record was found", raw))
+        return split
+
+    def _begins_document(self) -> bool:
+        return self._prefix is None or bool(self._prefix.match(self._text.lstrip()))
+
+    def _step(self) -> None:
+        text, at = self._text, self._at
+        opened = self._opening()
         if opened is not None:  # into the list: its elements are records
-            close(at)
-            at = opened
-            continue
-        if text[at] in "]}":  # out of a list or its document
-            at += 1
-            continue
-        found = _element(text, at, containers)
-        if found is None or (damage_from is not None and not all(_is_good(record, is_record) for record in found[0])):
-            damage_from = at if damage_from is None else damage_from
-            at = _next_candidate(text, at)
-            continue
-        close(at)
-        split.records += [record.encode("utf-8", "surrogateescape") for record in found[0]]
-        at = found[1]
-    close(len(text))
-    if not whole and not split.damaged:
-        split.damaged.append(
-            Damage(len(data), "truncated", "the member ends before its end; its records up to there are whole")
-        )
-    if not split.records and not split.damaged and whole and prefix is not None and not prefix.match(text.lstrip()):
-        split.damaged.append(Damage(0, "not_json", "no record was found", data[:MAX_DAMAGE]))
-    return split
+            self._close(at)
+            self._open = self._open + 1 if text[at] == "[" else 2
+            self._at = opened
+        elif text[at] in "]}":  # out of a list or its document
+            self._open = max(0, self._open - 1)
+            self._at = at + 1
+        else:
+            found = self._element(at)
+            if found is None or (self._damage_from is not None and not all(map(self._good, found[0]))):
+                self._damage_from = at if self._damage_from is None else self._damage_from
+                match = _NEXT.search(text, at)  # behind `},` or at the next line
+                self._at = match.end() if match else len(text)
+                return
+            self._close(at)
+            self._split.records += [record.encode("utf-8", "surrogateescape") for record in found[0]]
+            self._at = found[1]
 
+    def _opening(self) -> int | None:
+        """Where the elements of a list that opens here begin; within damage only a list of records counts."""
+        if self._text[self._at] == "[":
+            first = _end(_SPACE, self._text, self._at + 1)
+            if self._damage_from is not None and not self._record_at(first):
+                return None
+            return self._at + 1
+        match = self._prefix.match(self._text, self._at) if self._prefix is not None else None
+        return match.end() if match else None
 
-def _opening(text: str, at: int, prefix: re.Pattern[str] | None) -> int | None:
-    """Where the elements of a list that opens here begin."""
-    if text[at] == "[":
-        return at + 1
-    match = prefix.match(text, at) if prefix is not None else None
-    return match.end() if match else None
+    def _record_at(self, at: int) -> bool:
+        found = self._element(at) if at < len(self._text) else None
+        return found is not None and all(map(self._good, found[0]))
 
+    def _element(self, at: int) -> tuple[list[str], int] | None:
+        """The record that stands here, or the records of the document that stands here; None where nothing readable does."""
+        if self._text[at] != "{":
+            return None
+        try:
+            value, end = _decode(self._text, at)
+        except (ValueError, RecursionError):
+            return None
+        for container in self._containers:
+            if isinstance(value.get(container), list):
+                inner = _fast(self._text[at:end].encode("utf-8", "surrogateescape"), self._containers)
+                return ([record.decode("utf-8", "surrogateescape") for record in inner.records], end) if inner else None
+        return [self._text[at:end]], end
 
-def _element(text: str, at: int, containers: tuple[str, ...]) -> tuple[list[str], int] | None:
-    """The record that stands here, or the records of the document that stands here; None where nothing readable does."""
-    if text[at] != "{":
-        return None
-    try:
-        value, end = _DECODE(text, at)
-    except (ValueError, RecursionError):
-        return None
-    for container in containers:
-        if isinstance(value.get(container), list):
-            inner = _fast(text[at:end].encode("utf-8", "surrogateescape"), containers)
-            return ([record.decode("utf-8", "surrogateescape") for record in inner.records], end) if inner else None
-    return [text[at:end]], end
+    def _good(self, record: str) -> bool:
+        value = json.loads(record, strict=False)
+        return isinstance(value, dict) and self._is_record(value)
 
+    def _close(self, end: int) -> None:
+        """What was damaged ends here."""
+        start, self._damage_from = self._damage_from, None
+        if start is not None and self._text[start:end].strip(" \t\r\n,]}"):
+            self._split.damaged.append(self._damage(start, end))
 
-def _is_good(record: str, is_record: IsRecord) -> bool:
-    value = json.loads(record, strict=False)
-    return isinstance(value, dict) and is_record(value)
-
-
-def _next_candidate(text: str, at: int) -> int:
-    """Where the next record may begin after damage: behind `},` or at the next line."""
-    match = _NEXT.search(text, at)
-    return match.end() if match else len(text)
-
-
-def _damage(text: str, start: int, end: int, whole: bool) -> Damage:
-    at_end = end >= len(text)
-    piece = text[start:end]
-    position = len(text[:start].encode("utf-8", "surrogateescape"))
-    raw = piece[:MAX_DAMAGE].encode("utf-8", "surrogateescape")[:MAX_DAMAGE]
-    if at_end and not whole:
-        return Damage(position, "truncated", "the member ends inside this record", raw)
-    try:
-        _DECODE(text, start)
+    def _damage(self, start: int, end: int) -> Damage:
+        position = self._byte(start)
+        raw = self._text[start : min(end, start + MAX_DAMAGE)].encode("utf-8", "surrogateescape")[:MAX_DAMAGE]
+        if end >= len(self._text) and not self._whole:
+            return Damage(position, "truncated", "the member ends inside this record", raw)
+        try:
+            _decode(self._text, start)
+        except RecursionError:
+            return Damage(position, "too_deep", "nested deeper than any record is", raw)
+        except json.JSONDecodeError as error:
+            where = position + len(error.doc[: error.pos].encode("utf-8", "surrogateescape"))
+            return Damage(position, "not_json", f"{error.msg} at byte {where} of the inflated member", raw)
         return Damage(position, "not_a_record", "readable JSON, but no record", raw)
-    except RecursionError:
-        return Damage(position, "too_deep", "nested deeper than any record is", raw)
-    except json.JSONDecodeError as error:
-        return Damage(
-            position, "not_json", f"{error.msg} at byte {position + error.pos - start} of the inflated member", raw
-        )
+
+    def _byte(self, place: int) -> int:
+        """Which byte of the member a place in the text is; places only grow."""
+        text, byte = self._counted
+        byte += len(self._text[text:place].encode("utf-8", "surrogateescape"))
+        self._counted = (place, byte)
+        return byte
+
+
+def _decode(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins at `at`, and where it ends.
+
+    In windows, since an error of the decoder counts all lines before it: with the whole text that would be quadratic.
+
+    Raises:
+        json.JSONDecodeError: there is none; `doc` begins at `at`.
+    """
+    size = _WINDOW
+    while True:
+        window = text[at : at + size]
+        try:
+            value, end = _DECODE(window, 0)
+        except json.JSONDecodeError as error:
+            inside = error.pos < len(window) - _NEAR and not error.msg.startswith("Unterminated string")
+            if inside or at + size >= len(text):
+                raise
+        else:
+            if end < len(window) or at + size >= len(text):
+                return value, at + end
+        size *= 8
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
