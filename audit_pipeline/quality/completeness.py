@@ -70,7 +70,7 @@ class Judged:
     @property
     def gap_ratio(self) -> float | None:
         """The most unusual silence against what is usual; null where nothing could be compared."""
-        if self.rhythm is None or not self.profile.events:
+        if self.rhythm is None or not self.profile.minutes.events:
             return None
         return self.rhythm.silences(self.profile.minutes)[0].ratio
 
@@ -192,7 +192,7 @@ def _silences(settings: Settings, evidence: Evidence, day: Profile, rhythm: Rhyt
     begins = not any(horizon <= known < day.day for known in evidence.record_days)
     ends = evidence.backfilled(settings.as_of(day.day)) and not evidence.goes_on
     found = why.edges(day, begins, ends and rhythm is None)
-    if rhythm is not None and day.events:
+    if rhythm is not None and day.minutes.events:
         found += why.silences(day, rhythm, "window_edge" if ends else "silent")
     return found
 

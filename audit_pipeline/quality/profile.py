@@ -23,7 +23,7 @@ FUTURE_TOLERANCE_S = 300
 """Clocks differ: a record counts as dated into the future when it lies more than this after it became visible."""
 GAPS_KEPT = 10
 
-_LAG = '((epoch_us(x_visible_time) - epoch_us("time")) / 1e6)'
+LAG = '((epoch_us(x_visible_time) - epoch_us("time")) / 1e6)'
 """Seconds from event to visible time; null where the visible time is not known. (`date_diff` is eight times slower.)"""
 
 MANDATORY: dict[str, str] = {
@@ -38,7 +38,7 @@ MANDATORY: dict[str, str] = {
 CONDITIONS: dict[str, str] = {
     **{f"null_share_{name}": condition for name, condition in MANDATORY.items()},
     "duplicates_share": "x_duplicates > 0",
-    "future": f"{_LAG} < -{FUTURE_TOLERANCE_S}",
+    "future": f"{LAG} < -{FUTURE_TOLERANCE_S}",
 }
 """Profile column to the SQL condition of the events that make it what it is: how examples are drawn."""
 
@@ -136,16 +136,15 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         day: the UTC day.
     """
     nulls = ", ".join(f"count(*) FILTER ({condition})" for condition in MANDATORY.values())
-    row = con.execute(
+    ((events, records, duplicates, future, lag, *absent),) = con.execute(
         f"SELECT count(*), sum(x_records), sum(x_duplicates), count(*) FILTER ({CONDITIONS['future']}), "
-        f"quantile_cont({_LAG}, [0.5, 0.95, 1.0]), {nulls} FROM events WHERE {_OF}",
+        f"quantile_cont({LAG}, [0.5, 0.95, 1.0]), {nulls} FROM events WHERE {_OF}",
         {"source": source, "day": day},
-    ).fetchone() or (0,)
-    events, records, duplicates, future, lag = row[:5]
+    ).fetchall()
     p50, p95, longest = lag or (None, None, None)
     minutes = occupied_minutes(con, source, [day]).get(day) or _empty(day)
     before = _last_before(con, source, day)
-    earliest, latest = (_at(day, minutes.first[0]), _at(day, minutes.last[-1])) if events else (None, None)
+    earliest, latest = (_at(day, minutes.first[0]), _at(day, minutes.last[-1])) if minutes.events else (None, None)
     return Profile(
         source=source,
         day=day,
@@ -153,7 +152,7 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         events=int(events),
         duplicates=int(duplicates or 0),
         rejects=_count_rejects(con, source, day),
-        null_shares={name: count / events if events else None for name, count in zip(MANDATORY, row[5:], strict=True)},
+        null_shares={name: count / events if events else None for name, count in zip(MANDATORY, absent, strict=True)},
         lag_p50_s=p50,
         lag_p95_s=p95,
         lag_max_s=longest,
@@ -162,7 +161,7 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         latest=latest,
         before=before,
         minutes=minutes,
-        gaps=tuple(_longest(minutes, before)) if events else (),
+        gaps=tuple(_longest(minutes, before)) if minutes.events else (),
     )
 
 
@@ -195,17 +194,14 @@ def _empty(day: dt.date) -> Minutes:
 
 def _last_before(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> dt.datetime | None:
     query = f'SELECT epoch_us(max("time")) FROM events WHERE {_OF}'
-    row = con.execute(query, {"source": source, "day": day - DAY}).fetchone()
-    return (
-        None if row is None or row[0] is None else dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(microseconds=row[0])
-    )
+    ((found,),) = con.execute(query, {"source": source, "day": day - DAY}).fetchall()
+    return None if found is None else dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(microseconds=found)
 
 
 def _count_rejects(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> int:
-    row = con.execute(
-        "SELECT count(*) FROM rejects WHERE source = $source AND day = $day", {"source": source, "day": day}
-    )
-    return int((row.fetchone() or (0,))[0])
+    query = "SELECT count(*) FROM rejects WHERE source = $source AND day = $day"
+    ((found,),) = con.execute(query, {"source": source, "day": day}).fetchall()
+    return int(found)
 
 
 def _longest(minutes: Minutes, before: dt.datetime | None) -> list[Gap]:

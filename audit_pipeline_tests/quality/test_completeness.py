@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.clock import DAY, rfc3339
-from audit_pipeline.lake.manifest import Member, Remark
+from audit_pipeline.lake.manifest import Remark
 from audit_pipeline.quality.completeness import lowering
 from audit_pipeline_tests.quality import simulate
-from audit_pipeline_tests.quality.world import HOUR_US, START, Times, World, at, codes, days, reason, without
+from audit_pipeline_tests.quality.world import HOUR_US, START, Times, World, at, codes, days, document, reason, without
 
 NONE = np.zeros(0, np.int64)
 D = START + 3 * DAY
@@ -49,10 +49,6 @@ def history(world: World, n: int = 3) -> None:
     """`n` healthy nights before `START + n`."""
     for number, day in enumerate(days(n)):
         world.night(day, steady(seed=number))
-
-
-def document(name: str, **facts: str | int | None) -> Member:
-    return Member(**{"name": name, "offset": 0, "length": 1, "sha256": "0" * 64, **facts})  # type: ignore[arg-type]
 
 
 # --- what was asked for ---

@@ -172,3 +172,8 @@ def at(day: dt.date, hour: float) -> dt.datetime:
 def without(times_us: Times, start_h: float, end_h: float) -> Times:
     """The times outside an interval of hours."""
     return times_us[(times_us < start_h * HOUR_US) | (times_us > end_h * HOUR_US)]
+
+
+def document(name: str, **facts: str | int | None) -> Member:
+    """A member of a segment."""
+    return Member(**{"name": name, "offset": 0, "length": 1, "sha256": "0" * 64, **facts})  # type: ignore[arg-type]
