@@ -31,6 +31,7 @@ _MAGIC: tuple[tuple[bytes, Encoding], ...] = (
 )
 _SUFFIX: dict[str, Encoding] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 _ISAL_ERROR: Any = igzip_lib.IsalError
+_ZLIB: Any = type(zlib.decompressobj())
 _STEP = 2**16
 _OUT = 2**20  # at most so much at a time: 64 KiB of bzip2 can hold gigabytes of zeros
 _ZSTD_STEP = 2**10  # one kilobyte of zstd can hold 32 MB of zeros
@@ -151,11 +152,11 @@ def _feed(decoder: Any, data: bytes, start: int, step: int, room: int) -> tuple[
 
 def _pump(decoder: Any, piece: bytes) -> Iterator[bytes]:
     """What comes out for a piece, some `_OUT` bytes at a time; zstd has no such bound, it is fed in smaller pieces instead."""
-    if hasattr(decoder, "needs_input"):  # bzip2, xz
+    if isinstance(decoder, bz2.BZ2Decompressor | lzma.LZMADecompressor):
         yield decoder.decompress(piece, _OUT)
         while not decoder.eof and not decoder.needs_input:
             yield decoder.decompress(b"", _OUT)
-    elif hasattr(decoder, "unconsumed_tail"):  # gzip
+    elif isinstance(decoder, _ZLIB):
         while (got := decoder.decompress(piece, _OUT)) or decoder.unconsumed_tail:
             yield got
             piece = decoder.unconsumed_tail
