@@ -116,9 +116,12 @@ def index_count(lake: Lake, source: str, day: dt.date) -> int:
     return sum(sum(marker.days.get(day.isoformat(), [0, 0])) for marker in markers(lake, source).values())
 
 
-def input_hash(lake: Lake, source: str, day: dt.date) -> str:
-    """What the events of a day are made from: format and the entries that have rows of it. Equal inputs, equal events."""
-    found = {n: m for n, m in markers(lake, source).items() if day.isoformat() in m.days}
+def input_hash(lake: Lake, source: str, day: dt.date, known: dict[int, Marker] | None = None) -> str:
+    """What the events of a day are made from: format and the entries that have rows of it. Equal inputs, equal events.
+
+    `known` are the source's markers where the caller has read them already.
+    """
+    found = {n: m for n, m in (known or markers(lake, source)).items() if day.isoformat() in m.days}
     text = "\n".join(f"{marker.format} {number} {marker.entry}" for number, marker in sorted(found.items()))
     return hashlib.sha256(f"{day.isoformat()}\n{text}".encode()).hexdigest()
 

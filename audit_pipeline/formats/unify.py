@@ -21,7 +21,7 @@ from audit_pipeline.formats import indexing
 from audit_pipeline.formats.base import Format
 from audit_pipeline.formats.inflate import inflate
 from audit_pipeline.formats.records import harmless, texts
-from audit_pipeline.lake import manifest, raw
+from audit_pipeline.lake import computed, manifest, raw
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import INDEX_SCHEMA, TABLES
 from audit_pipeline.lake.views import add_view, connect, protocol, quote
@@ -101,12 +101,12 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
 
 
 def stale(lake: Lake, source: str) -> list[dt.date]:
-    """Computed days whose events no longer equal what raw and index would give: late or repeated records came since."""
+    """Computed days whose report was not made from what raw and index give now: late or repeated records came since, or the run was killed."""
+    known = indexing.markers(lake, source)
     return [
         day
         for day in lake.days("events", source)
-        if (lake.table_metadata("events", day, source) or {}).get("input_hash")
-        != indexing.input_hash(lake, source, day)
+        if computed.made_from(lake, day).get(source) != indexing.input_hash(lake, source, day, known)
     ]
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.kpis.catalogue import Kpi, KpiError, load
+from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.lake.views import connect
@@ -64,6 +65,7 @@ def compute(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     """
     known, errors = load(settings)
     history = _history(lake, day)
+    made_from = computed.inputs(lake, settings.sources, day)
     rows: list[dict[str, Any]] = []
     with connect(lake, since=day, until=day, tables=["events", "rejects", "completeness"]) as con:
         _register_sources(con, settings)
@@ -82,7 +84,8 @@ def compute(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
                 rows.append(_row(kpi, scope, day, measured.get(scope), behind, history))
     table = pa.Table.from_pylist(rows, schema=TABLES["kpis"].schema)
     told = [{"file": error.file.name, "reason": error.reason} for error in errors]
-    lake.write_table("kpis", table, day, metadata={"kpi_errors": json.dumps(told, sort_keys=True)})
+    note = {"kpi_errors": json.dumps(told, sort_keys=True), computed.META: made_from}
+    lake.write_table("kpis", table, day, metadata=note)
     return table
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 
 from audit_pipeline.clock import Clock
+from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.reports import pseudonyms
 from audit_pipeline.reports.editions import Edition, publish
@@ -27,4 +28,6 @@ def publish_daily(settings: Settings, lake: Lake, day: dt.date, clock: Clock, ru
         engine.dispose()
     if settings.privacy.page == "pseudonyms":
         report = pseudonyms.hide(report, pseudonyms.key(lake))
-    return publish(lake, KIND, day.isoformat(), report, clock=clock, run_id=run_id)
+    edition = publish(lake, KIND, day.isoformat(), report, clock=clock, run_id=run_id)
+    computed.done(lake, day)
+    return edition
