@@ -23,6 +23,8 @@ RECENT = dt.timedelta(hours=24)
 def mail_daily(settings: Settings, lake: Lake, day: dt.date, clock: Clock, *, send: bool) -> tuple[list[Outcome], str]:
     """Write the mail beside the newest edition and, if asked to, send it; the outcomes, and where the copy lies in the lake.
 
+    Holds the lake's lock meanwhile: another run must neither send the same mail nor clean up a copy that is half written.
+
     Raises:
         UserError: the day has no report yet.
     """
@@ -35,12 +37,13 @@ def mail_daily(settings: Settings, lake: Lake, day: dt.date, clock: Clock, *, se
     url = f"{settings.reports.base_url.rstrip('/')}/{page}" if settings.reports.base_url else lake.path(page)
     engine = open_state(settings.state_url_resolved)
     try:
-        outcomes = deliver(
-            engine, settings, clock, kind=KIND, period=day.isoformat(), edition=edition.number, recipients=settings.reports.daily.to, send=send, lake=lake,
-            message_for=lambda recipient: message.build(
-                edition.report, recipient=recipient, settings=settings, clock=clock, page_url=url, lake=lake),
-            why_not=BACKFILL if clock.now() - settings.as_of(day) > RECENT else WRITTEN_ONLY,
-        )  # fmt: skip
+        with lake.lock():
+            outcomes = deliver(
+                engine, settings, clock, kind=KIND, period=day.isoformat(), edition=edition.number, recipients=settings.reports.daily.to, send=send, lake=lake,
+                message_for=lambda recipient: message.build(
+                    edition.report, recipient=recipient, settings=settings, clock=clock, page_url=url, lake=lake),
+                why_not=BACKFILL if clock.now() - settings.as_of(day) > RECENT else WRITTEN_ONLY,
+            )  # fmt: skip
     finally:
         engine.dispose()
     return outcomes, f"{edition.folder}/mail/{message.EVERYBODY}.eml"
