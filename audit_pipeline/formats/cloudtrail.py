@@ -45,6 +45,7 @@ class _Wrapped(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 _WRAPPED = msgspec.json.Decoder(_Wrapped)
 _LOOSE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the second: text that is no UTF-8
 _Fate = tuple[int | None, str | None, str | None]
 
 
@@ -98,14 +99,14 @@ def _text_of(value: object) -> str | None:
 def _heads(records: Sequence[bytes]) -> Sequence[_Head | str]:
     try:
         return [_HEAD.decode(record) for record in records]
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return [_head(record) for record in records]
 
 
 def _head(record: bytes) -> _Head | str:
     try:
         return _HEAD.decode(record)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return _slow_head(record)
 
 
@@ -123,7 +124,7 @@ def _unwrap(record: bytes) -> bytes:
         return record
     try:
         return _WRAPPED.decode(record).CloudTrailEvent.encode()
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+    except (*_UNREADABLE, UnicodeEncodeError):
         return record
 
 
@@ -148,7 +149,7 @@ class CloudTrail:
         first = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
         try:
             fields = _LOOSE.decode(first)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             return "document"
         single = ("eventTime" in fields or "CloudTrailEvent" in fields) and "insightDetails" not in fields
         return "lines" if single else "document"

@@ -26,6 +26,7 @@ _SPACE = re.compile(r"[\s\x00,]*")
 _NEXT = re.compile(r"\}\s*+,?+\s*+(?=\{)|\n(?=[ \t\r]*+[\[{])")  # possessive: blanks are read once, however many
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _DECODE = json.JSONDecoder(strict=False).raw_decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the second: a key that is no UTF-8
 _BOM = b"\xef\xbb\xbf"
 _WINDOW = 2**16
 _NEAR = 16
@@ -55,7 +56,7 @@ def _fast(data: bytes, containers: tuple[str, ...]) -> Split | None:
         if data.lstrip()[:1] == b"[":
             return Split([bytes(raw) for raw in _LIST.decode(data)])
         document = _document(containers).decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return _fast_lines(data)
     lists = [found for name in containers if (found := getattr(document, name)) is not msgspec.UNSET]
     if not lists:
@@ -85,7 +86,7 @@ def _fast_lines(data: bytes) -> Split | None:
         for line in lines:
             if len(check.decode(line)) < 2:  # a wrapped document has one key: leave it to the scan
                 return None
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return None
     return Split(lines)
 
@@ -254,7 +255,8 @@ def texts(records: list[bytes]) -> Iterator[tuple[str, str]]:
             text = record.decode()
         except UnicodeDecodeError:
             text = record.decode("utf-8", "replace")
-        yield (_repair(text) if "\\u" in text and _RISKY.search(text) else text), text.replace("\x00", "�")
+        text = text.replace("\x00", "�")
+        yield (_repair(text) if "\\u" in text and _RISKY.search(text) else text), text
 
 
 _RISKY = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
