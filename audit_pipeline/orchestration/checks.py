@@ -12,7 +12,9 @@ import dagster as dg
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.partitions import daily, day_of
-from audit_pipeline.quality.checks import CHECKS, check
+from audit_pipeline.quality.checks import check
+from audit_pipeline.quality.expectations import Outcome
+from audit_pipeline.quality.suite import CHECKS
 from audit_pipeline.settings import Settings
 
 _ASSET = dg.AssetKey("completeness")
@@ -66,9 +68,6 @@ def completeness_checks(settings: Settings) -> dg.AssetChecksDefinition:
     return completeness_check
 
 
-def _state(found: list[object]) -> str:
-    states = [getattr(one, "state", "not_evaluated") for one in found]
-    for state in ("crashed", "fail", "pass"):
-        if state in states:
-            return state
-    return "not_evaluated"
+def _state(found: list[Outcome]) -> str:
+    states = {one.state for one in found}
+    return next((state for state in ("crashed", "fail", "pass") if state in states), "not_evaluated")

@@ -18,7 +18,12 @@ from audit_pipeline.settings import Settings
 
 FOLDER = "expectations"
 Check = Literal["accounting", "fields", "timeliness"]
-CHECKS: tuple[Check, ...] = ("accounting", "fields", "timeliness")
+CHECKS: dict[Check, str] = {
+    "accounting": "Every collected record is an event, an extra copy or a reject, and few are rejects or copies.",
+    "fields": "The columns that questions start from (time, actor, operation, outcome, address) are filled.",
+    "timeliness": "Records came as fast as usual, and none carries a time that has not come yet.",
+}
+"""The named checks, with what each is about; shown beside the table `completeness`."""
 
 
 class Expected(BaseModel):
