@@ -60,7 +60,10 @@ def open_state(url: str) -> sa.Engine:
     """
     try:
         engine = sa.create_engine(url)
-        metadata.create_all(engine)
+        try:
+            metadata.create_all(engine)
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError, sa.exc.IntegrityError):
+            metadata.create_all(engine)  # another process made the same tables at the same time: now they are there
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         shown = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
         raise LakeError(

@@ -6,21 +6,45 @@ Belongs here: DAGSTER_HOME and its dagster.yaml. Not here: definitions. Without 
 import os
 from pathlib import Path
 
+import dagster as dg
+from filelock import FileLock
+
+from audit_pipeline.errors import UserError
 from audit_pipeline.settings import CONFIG_ENV, Settings
 
+_LOCK = ".lock"
 LOCATION = "audit_pipeline.definitions"
 REPOSITORY_TAG = {".dagster/repository": f"__repository__@{LOCATION}"}
 """Marks runs of the command line, so that the UI's job page lists them."""
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the home if it is missing, and point this process and its children to it; an own DAGSTER_HOME is kept."""
+    """Make the home if it is missing, and point this process and its children to it; an own DAGSTER_HOME is kept.
+
+    Raises:
+        UserError: the folder cannot be made or written; says which and what to do.
+    """
     os.environ[CONFIG_ENV] = str(settings.file)
     own = os.environ.get("DAGSTER_HOME")
     home = Path(own) if own else settings.root / ".dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    target = home / "dagster.yaml"
-    if not target.exists():
-        target.write_text((Path(__file__).parent / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        target = home / "dagster.yaml"
+        with FileLock(home / _LOCK):
+            if not target.exists():
+                target.write_text(
+                    (Path(__file__).parent / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+                )
+    except OSError as error:
+        raise UserError(
+            f"{home}: Dagster's history cannot be kept there ({error.strerror or error}). Make room or mend the rights, or set DAGSTER_HOME to another folder."
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def instance(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's history; made by one process at a time, as Dagster's own making of its databases does not expect company."""
+    home = prepare(settings)
+    with FileLock(home / _LOCK):
+        return dg.DagsterInstance.get()

@@ -7,13 +7,11 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import dagster as dg
-
 from audit_pipeline.formats import unify
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.orchestration.assets.reports import SEND_TAG
 from audit_pipeline.orchestration.build import build_definitions
-from audit_pipeline.orchestration.home import REPOSITORY_TAG, prepare
+from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance
 from audit_pipeline.settings import Settings
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -37,10 +35,9 @@ class Runner:
     """Definitions and instance, opened once for many days."""
 
     def __init__(self, settings: Settings) -> None:
-        prepare(settings)
         self._settings = settings
+        self._instance = instance(settings)
         self._defs = build_definitions(settings)
-        self._instance = dg.DagsterInstance.get()
 
     def run(self, days: Iterable[dt.date], *, send: bool = False, progress: Progress | None = None) -> list[Night]:
         """The nightly job for each day, and `recompute` for earlier days that its collection touched."""
