@@ -72,7 +72,7 @@ def _seen_today(row: Row, inputs: Inputs) -> bool:
     return any(item["day"] == inputs.day.isoformat() for item in row["detections"])
 
 
-def _urgency(row: Row) -> tuple[bool, bool, bool, int, str, str]:
+def _urgency(row: Row) -> tuple[bool, bool, bool, int, str, int, str]:
     severity = SEVERITIES.index(row["severity"]) if row["severity"] in SEVERITIES else len(SEVERITIES)
     return (
         row["closed"],
@@ -80,6 +80,7 @@ def _urgency(row: Row) -> tuple[bool, bool, bool, int, str, str]:
         not row["overdue"],
         severity,
         row["due_at"] or "9999",
+        -(row["n"] or 0),
         row["finding_id"],
     )
 

@@ -22,6 +22,7 @@ Row = dict[str, Any]
 CELL, GAP, HEIGHT = 30, 4, 22
 WIDTH, PLOT = 560, 150
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_NICE_SECONDS = (60, 120, 300, 600, 900, 1_200, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 
 
 def strip(days: Sequence[Row], label: str) -> Markup:
@@ -45,10 +46,7 @@ def cell(day: Row, x: float, y: float, width: float, height: float) -> Markup:
     """One day: a shape for its verdict; whole days are tinted by their volume against the expected range."""
     verdict = day["verdict"]
     if verdict in WHOLE:
-        bar = Markup("")
-        if verdict == "proven":
-            bar = Markup('<path class="c-proof" d="M{} {}h{}"/>').format(_f(x + 3), _f(y + height - 3), _f(width - 6))
-        return _rect(f"c-{level(day)}", x, y, width, height) + bar
+        return _whole(day, x, y, width, height)
     if verdict == "partial":
         lines = hatch(x, y, width, height, 6)
         return _rect("c-partial", x, y, width, height) + Markup('<path class="c-hatch" d="{}"/>').format(lines)
@@ -60,6 +58,23 @@ def cell(day: Row, x: float, y: float, width: float, height: float) -> Markup:
     if verdict == "unknown":
         return _rect("c-unknown", x + 1, y + 1, width - 2, height - 2)
     return Markup('<path class="c-blank" d="M{} {}h{}"/>').format(_f(x + width / 2 - 3), _f(y + height / 2), 6)
+
+
+def _whole(day: Row, x: float, y: float, width: float, height: float) -> Markup:
+    """Full for a usual volume, half full for less, with an arrow for more; underlined where a second count proves it."""
+    found = level(day)
+    drawn = _rect(f"c-{found}", x, y, width, height)
+    if found == "below":
+        drawn += _rect("c-usual", x, y + height / 2, width, height / 2)
+    if found == "above":
+        middle = x + width / 2
+        left, right, foot, top = _f(middle - 4), _f(middle + 4), _f(y + height / 2 + 2), _f(y + height / 2 - 3)
+        drawn += Markup('<path class="c-more" d="M{} {}L{} {}L{} {}"/>').format(
+            left, foot, _f(middle), top, right, foot
+        )
+    if day["verdict"] == "proven":
+        drawn += Markup('<path class="c-proof" d="M{} {}h{}"/>').format(_f(x + 3), _f(y + height - 3), _f(width - 6))
+    return drawn
 
 
 def level(day: Row) -> str:
@@ -111,6 +126,8 @@ def ceiling(history: Sequence[Row]) -> float:
         return 1.0
     if shares and 0.5 < largest <= 1:
         return 1.0
+    if history[-1]["unit"] == "s" and 10 < largest <= _NICE_SECONDS[-1]:
+        return float(next(limit for limit in _NICE_SECONDS if limit >= largest))
     power = 10.0 ** math.floor(math.log10(largest))
     return next(factor * power for factor in _NICE if factor * power >= largest * 0.9999)
 

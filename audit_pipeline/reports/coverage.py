@@ -40,6 +40,8 @@ REASON_WORDS = {
     "source_partial": "source reported a part missing",
     "sender_silent": "sender silent",
 }
+INFORMING = ("lag", "future", "volume_high")
+"""reasons that stand beside a verdict without lowering it"""
 FAILURES = (
     "collection_failed",
     "corrupt",
@@ -105,9 +107,12 @@ def phrase(day: Row) -> str:
     """Why a day is not whole, in a few words."""
     if day["verdict"] == NOT_COMPUTED:
         return "no run has computed this day"
-    lowering = [reason for reason in day["reasons"] if reason["code"] not in ("lag", "future", "volume_high")]
-    chosen = lowering or day["reasons"]
-    return ", ".join(reason["phrase"] for reason in chosen[:2]) or "no reason recorded"
+    return ", ".join(reason["phrase"] for reason in _telling(day)[:2]) or "no reason recorded"
+
+
+def _telling(day: Row) -> list[Row]:
+    """The reasons that explain the verdict; those that only inform where there are no others."""
+    return [reason for reason in day["reasons"] if reason["code"] not in INFORMING] or day["reasons"]
 
 
 def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
@@ -118,7 +123,7 @@ def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
             "kind": "source",
             "verdict": row["today"]["verdict"],
             "phrase": phrase(row["today"]),
-            "detail": [reason["detail"] for reason in row["today"]["reasons"] if reason["detail"]],
+            "detail": [reason["detail"] for reason in _telling(row["today"]) if reason["detail"]],
         }
         for row in rows
         if row["today"]["verdict"] not in WHOLE

@@ -22,8 +22,17 @@ from audit_pipeline.reports import page, pseudonyms, tables
 from audit_pipeline.reports.model import Report, encode
 
 MARK = "report.json"
-_NOT_PRINTED = ("edition", "evidence")
+_NOT_PRINTED = ("edition", "corrects", "evidence")
 """what may differ between two reports of the same edition: later collections move the chains' heads"""
+_PARTS = {
+    "sources": "sources",
+    "findings": "findings",
+    "kpis": "KPIs",
+    "decisions": "decisions",
+    "failures": "logging failures",
+    "state": "the state",
+}
+"""parts of a report that a correction is told of, as the page names them"""
 _METHOD_NOT_PRINTED = ("versions", "config_sha256")
 
 
@@ -70,7 +79,7 @@ def publish(lake: Lake, kind: str, period: str, report: Report, *, clock: Clock,
     if previous is not None and printed(previous.report) == printed(report):
         return previous
     number = 1 if previous is None else previous.number + 1
-    whole = {**report, "edition": number}
+    whole = {**report, "edition": number, "corrects": None if previous is None else _corrects(previous, report)}
     files = {"report.html": page.render(whole).encode(), **tables.csv_files(whole)}
     mark = encode(whole)
     manifest = _manifest({**files, MARK: mark}, clock, run_id)
@@ -98,6 +107,14 @@ def _read(lake: Lake, file: str) -> Report:
         raise LakeError(
             f"{lake.path(file)}: is no report ({error}). It was changed after it was written: restore it, or remove it to have this edition written again."
         ) from None
+
+
+def _corrects(previous: Edition, report: Report) -> dict[str, Any]:
+    """The edition that this one replaces, and the parts in which it differs."""
+    changed = [
+        name for part, name in _PARTS.items() if rfc8785.dumps(previous.report.get(part)) != rfc8785.dumps(report[part])
+    ]
+    return {"edition": previous.number, "changed": changed}
 
 
 def printed(report: Report) -> bytes:

@@ -45,6 +45,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "size": text.size,
         "minute": text.minute,
         "spelled_or_none": lambda number: text.spelled(number) if number else "none",
+        "technique": _technique,
         "spaced": lambda word: str(word).replace("_", " "),
     }
     made.globals |= {
@@ -54,9 +55,25 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "count": text.count,
         "charts": charts,
         "phrase": coverage.phrase,
+        "population": population,
         "span": text.span,
     }
     return made
+
+
+def population(row: dict[str, Any], kind: str | None) -> str:
+    """What a number is of: `412 of 31,906`; a duration's n is how many were measured."""
+    if row["population"] is None and row["n"] is None:
+        return "nothing counted"
+    if row["population"] is None or row["n"] is None or kind == "duration":
+        return f"n {text.number(row['n'] if row['population'] is None else row['population'])}"
+    return f"{text.number(row['n'])} of {text.number(row['population'])}"
+
+
+def _technique(tag: str) -> str:
+    """A Sigma tag as ATT&CK writes it: `attack.t1110.003` is T1110.003."""
+    name = str(tag).removeprefix("attack.")
+    return name.upper() if re.fullmatch(r"t\d{4}(\.\d{3})?", name) else name.replace("-", " ").replace("_", " ")
 
 
 @cache

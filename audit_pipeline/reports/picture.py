@@ -21,7 +21,7 @@ _FONT = Path(__file__).with_name("fonts") / "DejaVuSans-subset.ttf"
 _NAMES, _CELLS, _WORDS = 25, 158, 494
 _STYLE = Markup("""
 text{font-family:"DejaVu Sans";font-size:11px;fill:#5b616b}.name{fill:#16191d;font-size:12px}
-.c-below{fill:#cfe3e2}.c-usual{fill:#8fbcbd}.c-above{fill:#1f6b75}.c-proof{stroke:#16191d;stroke-width:2}
+.c-below{fill:#cfe3e2}.c-usual{fill:#8fbcbd}.c-above{fill:#1f6b75}.c-more{fill:none;stroke:#ffffff;stroke-width:1.6}.c-proof{stroke:#16191d;stroke-width:2}
 .c-partial{fill:#fdf3df}.c-hatch{stroke:#9a5b00;stroke-width:1.6;fill:none}
 .c-missing{fill:#ffffff;stroke:#b3261e;stroke-width:2}.c-cross{stroke:#b3261e;stroke-width:2}
 .c-unknown{fill:#ffffff;stroke:#5b616b;stroke-width:1.6;stroke-dasharray:1.6 2.4}.c-blank{stroke:#b9bec6;stroke-width:2}

@@ -65,7 +65,7 @@ def _sources(report: Row) -> str:
             else f"all {text.count(len(verdicts), 'source')} were judged whole"
         )
     if lacking == len(verdicts):
-        return "no source could be judged whole"
+        return "the one source could not be judged whole" if lacking == 1 else "no source could be judged whole"
     return f"{text.spelled(lacking)} of {text.count(len(verdicts), 'source')} could not be judged whole"
 
 

@@ -155,7 +155,11 @@ def test_the_copy_for_everybody_names_the_recipients(company: Company, report: R
 
 def test_no_name_of_a_person_is_in_a_mail(company: Company) -> None:
     company.write("detections", [detection(LAST, "mara.lindqvist@example.com", n=52)], LAST)
-    report = {**build_daily(company.settings, company.lake, company.engine, LAST, company.clock), "edition": 1}
+    report = {
+        **build_daily(company.settings, company.lake, company.engine, LAST, company.clock),
+        "edition": 1,
+        "corrects": None,
+    }
     hidden = make(company, report)
     html, plain, _ = parts(hidden)
     for shown in (html, plain, str(hidden["Subject"])):

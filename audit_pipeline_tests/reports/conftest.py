@@ -53,4 +53,4 @@ def company(filled: Path, tmp_path: Path) -> Company:
 @pytest.fixture
 def report(built: dict[str, Any]) -> dict[str, Any]:
     """The report of the last day, as edition 1."""
-    return {**copy.deepcopy(built), "edition": 1}
+    return {**copy.deepcopy(built), "edition": 1, "corrects": None}

@@ -38,6 +38,10 @@ def test_every_verdict_has_a_shape_of_its_own() -> None:
 def test_volume_tints_whole_days_alone() -> None:
     assert [charts.level(day("no_gap_seen", events)) for events in (7, 10, 13)] == ["below", "usual", "above"]
     assert charts.level(day("no_gap_seen", 7, None, None)) == "usual"
+    drawn = [
+        re.sub(r'class="[^"]*"', "", charts.cell(day("no_gap_seen", events), 0, 0, 30, 22)) for events in (7, 10, 13)
+    ]
+    assert len(set(drawn)) == 3, "told apart without colour"
     assert "c-below" not in charts.cell(day("partial", 1), 0, 0, 30, 22)
 
 
@@ -88,6 +92,8 @@ def test_an_interval_of_another_quantity_is_not_drawn() -> None:
         ([0.0], "count", 1.0),
         ([None], "s", 1.0),
         ([0.98], "s", 1.0),
+        ([643.0], "s", 900.0),
+        ([5_000.0], "s", 7_200.0),
     ],
 )
 def test_scales_end_at_round_numbers(values: list[float | None], unit: str, top: float) -> None:

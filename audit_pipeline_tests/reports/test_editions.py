@@ -88,6 +88,19 @@ def test_a_change_that_is_printed_makes_a_new_edition_and_keeps_the_old(
     second = put(company, other)
     assert (second.number, second.new) == (2, True)
     assert files(company, first) == before
+    told = {
+        "number": ["KPIs"],
+        "state": ["the state"],
+        "finding": ["findings"],
+        "history": ["KPIs"],
+        "verdict of a source": ["sources"],
+    }
+    assert first.report["corrects"] is None
+    assert second.report["corrects"] == {"edition": 1, "changed": told[change]}
+    assert (
+        f"corrects edition 1, which is kept: other numbers in {told[change][0]}"
+        in files(company, second)["report.html"].decode()
+    )
     latest = editions.latest(company.lake, "daily", built["period"])
     assert latest is not None
     assert latest.number == 2

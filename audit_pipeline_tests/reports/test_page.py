@@ -83,7 +83,7 @@ def test_the_first_screen_is_short(report: Report, company: Company) -> None:
 def test_what_is_left_out_is_counted(company: Company) -> None:
     company.write("detections", [detection(LAST, f"actor-{i}", n=10 + i) for i in range(45)], LAST)
     report = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
-    read = Page(page.render({**report, "edition": 1}))
+    read = Page(page.render({**report, "edition": 1, "corrects": None}))
     assert read.faults == []
     assert "First 30 of 46, the most urgent first; all in findings.csv" in read.text
     assert read.text.count("Its events:") == 30
@@ -93,7 +93,11 @@ def test_a_large_hostile_company_stays_under_half_a_megabyte(company: Company) -
     name = "<b>&\u202e" * 1_000
     rows = [detection(LAST, f"{i}{name}", n=30) for i in range(300)]
     company.write("detections", rows, LAST)
-    report = {**build_daily(company.settings, company.lake, company.engine, LAST, company.clock), "edition": 1}
+    report = {
+        **build_daily(company.settings, company.lake, company.engine, LAST, company.clock),
+        "edition": 1,
+        "corrects": None,
+    }
     report["sources"] = [{**source, "name": f"{source['name']}_{i}"} for i in range(40) for source in report["sources"]]
     report["failures"] = [{**report["failures"][0], "detail": name} for _ in range(500)]
     report["not_judged"] = [{**report["not_judged"][0], "detail": [name] * 5} for _ in range(120)]
@@ -122,7 +126,7 @@ def test_a_simulated_clock_is_said_plainly(company: Company, report: Report) -> 
 def test_a_day_without_rules_is_not_a_quiet_day(company: Company) -> None:
     day = LAST + DAY
     report = build_daily(company.settings, company.lake, company.engine, day, company.clock)
-    shown = Page(page.render({**report, "edition": 1})).text
+    shown = Page(page.render({**report, "edition": 1, "corrects": None})).text
     assert report["state"] != "good"
     assert "No rule has run for this day" in shown
     assert "0 of 3 judged whole" in shown
@@ -131,7 +135,7 @@ def test_a_day_without_rules_is_not_a_quiet_day(company: Company) -> None:
 def test_a_good_day_says_so_with_its_numbers(good_company: Company) -> None:
     company = good_company
     report = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
-    read = Page(page.render({**report, "edition": 1}))
+    read = Page(page.render({**report, "edition": 1, "corrects": None}))
     assert report["verdict"] == "Nothing waits for a decision, and all three sources were judged whole."
     assert read.faults == []
     assert "Nothing: 3 of 3 sources whole." in read.text
