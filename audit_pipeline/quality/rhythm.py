@@ -136,7 +136,8 @@ def _rescaled(day: Minutes, known: list[Minutes]) -> tuple[npt.NDArray[np.int64]
     """Start, end and expected events of the day's greatest gaps, at the level that the hours outside each gap show."""
     starts, ends = day.gaps()
     shapes = _shapes(known, day.day)
-    plain = _shares(starts, ends) @ shapes.sum(axis=0)
+    until = np.concatenate([[0.0], np.cumsum(shapes.sum(axis=0))])  # expected events from midnight to each full hour
+    plain = np.interp(ends, _HOURS, until) - np.interp(starts, _HOURS, until)
     chosen = np.sort(np.argsort(-plain, kind="stable")[:KEPT])
     starts, ends = starts[chosen], ends[chosen]
     share = _shares(starts, ends)
@@ -146,12 +147,12 @@ def _rescaled(day: Minutes, known: list[Minutes]) -> tuple[npt.NDArray[np.int64]
     return starts, ends, (rates * share).sum(axis=1)
 
 
-_EDGES = np.arange(24, dtype=np.int64) * HOUR_US
+_HOURS = np.arange(25, dtype=np.int64) * HOUR_US
 
 
 def _shares(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Array:
     """The share of each hour that each gap covers: gaps x 24."""
-    overlap = np.minimum(ends[:, None], _EDGES + HOUR_US) - np.maximum(starts[:, None], _EDGES)
+    overlap = np.minimum(ends[:, None], _HOURS[1:]) - np.maximum(starts[:, None], _HOURS[:-1])
     return np.asarray(np.clip(overlap, 0, None) / HOUR_US, np.float64)
 
 
