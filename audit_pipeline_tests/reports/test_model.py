@@ -63,7 +63,7 @@ def test_later_days_and_later_decisions_do_not_enter(company: Company) -> None:
     before = encode(build(company))
     day = LAST + DAY
     company.write("completeness", completeness(day), day)
-    company.write("kpis", kpis(day), day)
+    company.write("kpis", [*kpis(day), kpi(day, "of_later_days", "all", 1.0)], day)
     company.write("detections", [detection(day, "mara.lindqvist@example.com", n=99)], day)
     finding = build(company)["findings"][0]["finding_id"]
     decide(company, finding, "acknowledge", company.settings.as_of(LAST) + dt.timedelta(seconds=1))

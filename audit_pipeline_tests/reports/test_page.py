@@ -65,6 +65,12 @@ def test_the_check_sees_what_escaping_prevents(report: Report, monkeypatch: pyte
     assert any("onerror" in fault for fault in faults)
 
 
+def test_what_a_template_forgets_is_made_visible_too() -> None:
+    template = page.environment(page._HERE).from_string("{{ text }}|{{ number }}")
+    assert template.render(text="<b>\x1b\u202e", number=5) == "&lt;b&gt;␛\\u202e|5"
+    assert len(template.render(text="x" * 10_000, number=5)) < 700
+
+
 def test_no_link_leads_where_a_log_says(report: Report) -> None:
     read = Page(page.render(report))
     assert read.hrefs
