@@ -15,7 +15,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# DEMO: more options for the demo, such as DEMO="--days 4 --events 6000"
+# DEMO: more options for the demo, such as DEMO="--days 7 --events 8000"
 demo: $(STAMP)
 	@$(BIN)/audit-pipeline demo ./demo $(DEMO)
 

@@ -166,7 +166,9 @@ def parse(
     from audit_pipeline.terminal import print_json
 
     name = str(getattr(file, "name", "-"))
-    parsed = normalise(format_name, file.read(), name=name, mode=mode or "nested", year=year, zone=zone, mapping=mapping)
+    parsed = normalise(
+        format_name, file.read(), name=name, mode=mode or "nested", year=year, zone=zone, mapping=mapping
+    )
     for line in parsed.lines:
         click.echo(line)
     for reject in parsed.rejects:

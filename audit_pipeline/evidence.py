@@ -28,7 +28,7 @@ def verify_all(
     engine = open_state(settings.state_url_resolved)
     try:
         problems += decisions.verify(engine)
-        decided = len(decisions.read(engine, None))
+        decided = decisions.count(engine)
     finally:
         engine.dispose()
     checked = f"{summary.entries} entries of {summary.sources} sources, {summary.segments} segments, {summary.members} members, {summary.bytes} bytes, {reports} reports, {decided} decisions"

@@ -6,7 +6,6 @@ Belongs here: trying configuration, paths, lake, state, SMTP, and saying what wo
 from __future__ import annotations
 
 import smtplib
-import uuid
 
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
@@ -34,7 +33,7 @@ def check(settings: Settings) -> list[Probe]:
     ]
     for name in settings.sources:
         probes += _source(settings, name)
-    probes += [_lake(settings), _state(settings), _smtp(settings)]
+    probes += [_lake(settings), _state(settings), _smtp(settings), *_own(settings)]
     return probes
 
 
@@ -48,12 +47,20 @@ def _source(settings: Settings, name: str) -> list[Probe]:
         return [Probe(f"source {name}", False, str(error))]
 
 
+def _own(settings: Settings) -> list[Probe]:
+    """Rules and KPIs, shipped and the user's own: those that cannot run stop no night, so they are told here."""
+    from audit_pipeline.detections.run import rule_errors, rules
+    from audit_pipeline.kpis.catalogue import load
+
+    kpis, kpi_errors = load(settings)
+    broken = [Probe("rule", False, str(error)) for error in rule_errors(settings)]
+    broken += [Probe("kpi", False, str(error)) for error in kpi_errors]
+    return [Probe("rules and KPIs", True, f"{len(rules(settings))} rules, {len(kpis)} KPIs can run"), *broken]
+
+
 def _lake(settings: Settings) -> Probe:
-    name = f".tmp/check-{uuid.uuid4().hex}"
     try:
-        lake = Lake.open(settings.lake_url)
-        lake.write(name, b"written by audit-pipeline check")
-        lake.remove(name)
+        Lake.open(settings.lake_url).probe()
     except UserError as error:
         return Probe("lake", False, str(error))
     return Probe("lake", True, f"{settings.lake_url}: can be written")

@@ -22,9 +22,15 @@ _MARK = ".audit-pipeline-demo"
 
 def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: int, stories: bool) -> int:
     """Everything of `audit-pipeline demo`; the exit code (0 when every night ran: what the nights found is the point of it)."""
+    from audit_pipeline.demo.stories import FEWEST_DAYS
+
     last = end or SystemClock().now().date() - DAY
     if last >= SystemClock().now().date():
         raise UsageError(f"demo: --end {last} has not ended yet (UTC). The last day that can be replayed is yesterday.")
+    if stories and days < FEWEST_DAYS:
+        raise UsageError(
+            f"demo: --days {days} leaves no room for its stories. Take {FEWEST_DAYS} days or more, or --stories none."
+        )
     first = last - (days - 1) * DAY
     started = time.monotonic()
     _empty(folder)

@@ -76,8 +76,9 @@ class Runner:
 
 
 def _root(error: object) -> str:
-    """The message of the innermost error, without Dagster's wrapping."""
-    while getattr(error, "cause", None) is not None:
-        error = error.cause  # type: ignore[attr-defined]
-    text = str(getattr(error, "message", error) or "").strip()
+    """The message of our own error, which says what to do; of the innermost where none is ours. Without Dagster's wrapping."""
+    text = ""
+    while error is not None and not text.startswith("audit_pipeline."):
+        text = str(getattr(error, "message", error) or "").strip()
+        error = getattr(error, "cause", None)
     return text.split(": ", 1)[-1] if text.startswith(("dagster.", "audit_pipeline.")) else text

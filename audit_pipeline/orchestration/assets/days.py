@@ -61,9 +61,11 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             table = detect(settings, lake, day_of(context))
+        broken = (lake.table_metadata("detections", day_of(context)) or {}).get("rule_errors", "")
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": table.num_rows,
+                "rules that could not run": md.cell(broken or "none"),
                 "hits": md.arrow_rows(
                     table, ["level", "rule_id", "explanation", "n", "first_time", "last_time", "verdict"]
                 ),
