@@ -104,7 +104,8 @@ def _row(
         "lag_p95_s": day.lag_p95_s,
         "lag_ratio": day.lag_p95_s / limit if day.lag_p95_s is not None and limit else None,
         "future": day.future,
-        "future_share": day.future / day.events if day.events else None,
+        # without visible times nobody can tell
+        "future_share": day.future / day.events if day.lag_p50_s is not None else None,
     }
 
 

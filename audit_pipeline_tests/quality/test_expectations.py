@@ -167,6 +167,13 @@ def test_a_day_without_data_passes_nothing(tmp_path: Path) -> None:
     assert {outcome.state for outcome in outcomes(world).values()} == {"not_evaluated"}
 
 
+def test_without_visible_times_nothing_is_said_of_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.night(START, np.arange(100, dtype=np.int64))
+    found = outcomes(world)
+    assert {found[name].state for name in ("settled_in_time", "no_future_dates")} == {"not_evaluated"}
+
+
 def test_failures_show_their_events(tmp_path: Path) -> None:
     world = World(tmp_path)
     times = np.arange(100, dtype=np.int64) * HOUR_US // 10
