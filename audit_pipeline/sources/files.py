@@ -2,20 +2,21 @@
 
 Belongs here: which bytes of which file are new. Not here: what they mean (`formats`), how they are kept (`lake.raw`).
 
-A file's identity is its content, so rotation, copytruncate and renaming lose nothing and double nothing: a file of lines continues
-a stream when it begins with all that was taken of it (hash of the prefix); a document is known by its hash. The same content under
-a second name that exists beside the first is collected again: the records say themselves whether they are extra copies.
+A file's identity is its content (`identity`), so rotation, copytruncate and renaming lose nothing and double nothing: a file of
+lines continues a stream when it begins with all that was taken of it (hash of the prefix); a document is known by its hash. The same
+content under a second name while the first still has it is collected again: the records say themselves whether they are extra copies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import glob as globbing
 import hashlib
 import os
-from collections import defaultdict
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -24,54 +25,13 @@ import msgspec
 from audit_pipeline.clock import UTC, rfc3339
 from audit_pipeline.formats.base import Format
 from audit_pipeline.formats.inflate import encoding_of, inflate, inflate_head
-from audit_pipeline.lake.manifest import Entry, Member, Remark
+from audit_pipeline.lake.manifest import Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources.base import Collection, Probe, SourceError
+from audit_pipeline.sources.identity import MAX_FILE, Found, Known, Present, continued
 
-MAX_FILE = 512 * 2**20
-"""Bytes of a compressed file or a document that is taken; lines have no bound."""
 SLICE = 32 * 2**20
 """Bytes of a plain file of lines that become one member."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file that a glob matched."""
-
-    path: str
-    size: int
-    modified: dt.datetime | None
-
-
-@dataclass
-class Known:
-    """What earlier entries say was taken."""
-
-    names: set[str] = field(default_factory=set)
-    unchanged: set[tuple[str, int, str | None]] = field(default_factory=set)
-    """name, size and time of files that were taken whole"""
-    documents: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """SHA-256 of a document to its names"""
-    streams: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))
-    """end and prefix hash of what was taken of a stream, to its names"""
-
-    @classmethod
-    def of(cls, entries: list[Entry]) -> Known:
-        """From the chain."""
-        known = cls()
-        for member in (member for entry in entries for member in entry.members if member.error is None):
-            known.add(member)
-        return known
-
-    def add(self, member: Member) -> None:
-        """One member more."""
-        self.names.add(member.name)
-        if member.prefix is None:
-            self.documents[member.sha256].add(member.name)
-        else:
-            self.streams[member.at + member.inflated, member.prefix].add(member.name)
-        if member.size is not None:
-            self.unchanged.add((member.name, member.size, member.modified))
 
 
 class FilesSource:
@@ -83,8 +43,8 @@ class FilesSource:
     def collect(self, collection: Collection) -> Iterator[Item]:
         """New content of all files visible by now; what cannot be read is named, and the rest is taken."""
         known = Known.of(collection.known)
-        fs, files = self._find(collection)
-        present = {file.path for file in files}
+        files = self._find(collection)
+        present = Present(files)
         later = 0
         for file in files:
             visible, visible_from = self._visible(file)
@@ -92,12 +52,12 @@ class FilesSource:
                 later += 1
                 continue
             member = Member(
-                name=file.path, offset=0, length=0, sha256="", visible_time=rfc3339(visible) if visible else None, visible_from=visible_from,
+                name=file.name, offset=0, length=0, sha256="", visible_time=rfc3339(visible) if visible else None, visible_from=visible_from,
                 modified=rfc3339(file.modified) if file.modified else None, size=file.size,
             )  # fmt: skip
             if (member.name, member.size, member.modified) in known.unchanged:
                 continue
-            for item in self._read(fs, file, member, known, present, collection):
+            for item in self._read(file, member, known, present, collection):
                 if item.member.error is None:
                     known.add(item.member)
                 yield item
@@ -111,7 +71,7 @@ class FilesSource:
         """Whether each glob's folder is there and its newest file can be read."""
         collection = Collection([], dt.datetime.max.replace(tzinfo=UTC))
         try:
-            fs, files = self._find(collection)
+            files = self._find(collection)
         except SourceError as error:
             return [Probe("paths", False, str(error))]
         probes = [Probe("paths", bool(files), f"{len(files)} files match {', '.join(self._patterns)}")]
@@ -119,7 +79,7 @@ class FilesSource:
         if files:
             newest = max(files, key=lambda file: (file.modified or dt.datetime.min.replace(tzinfo=UTC), file.path))
             try:
-                fs.cat_file(newest.path, start=0, end=1)
+                newest.fs.cat_file(newest.path, start=0, end=1)
                 probes.append(Probe("read", True, f"newest file {newest.path}"))
             except OSError as error:
                 probes.append(
@@ -131,10 +91,9 @@ class FilesSource:
                 )
         return probes
 
-    def _find(self, collection: Collection) -> tuple[Any, list[Found]]:
+    def _find(self, collection: Collection) -> list[Found]:
         """All matching files, sorted by path; a folder that cannot be read is remarked, a missing one is an error."""
         found: dict[str, Found] = {}
-        fs: Any = None
         for pattern in self._patterns:
             try:
                 fs, path = fsspec.core.url_to_fs(pattern, **self._storage)
@@ -152,9 +111,9 @@ class FilesSource:
                 raise SourceError(f"{pattern}: cannot be listed ({error.strerror or error}).") from error
             collection.remarks += _unreadable_folders(fs, base)
             for name, info in matches.items():
-                if info.get("type") != "directory":
-                    found[name] = Found(name, int(info.get("size") or 0), _modified(info))
-        return fs, [found[name] for name in sorted(found)]
+                if info.get("type") != "directory" and not (_is_local(fs) and Path(name).is_dir()):
+                    found[name] = _found(fs, name, info)
+        return [found[name] for name in sorted(found)]
 
     def _visible(self, file: Found) -> tuple[dt.datetime | None, str]:
         stamp = self._format.delivery_time(file.path)
@@ -163,10 +122,13 @@ class FilesSource:
         return (file.modified, "modified") if file.modified is not None else (None, "collected")
 
     def _read(
-        self, fs: Any, file: Found, member: Member, known: Known, present: set[str], collection: Collection
+        self, file: Found, member: Member, known: Known, present: Present, collection: Collection
     ) -> Iterator[Item]:
+        if not file.regular:
+            yield Item(b"", _replace(member, error="unreadable: no regular file (a pipe, socket or device)", size=None))
+            return
         try:
-            with fs.open(file.path, "rb") as handle:
+            with file.fs.open(file.path, "rb") as handle:
                 head = handle.read(64 * 1024)
                 encoding = encoding_of(head, file.path)
                 if encoding == "plain" and self._format.framing(head) == "lines":
@@ -187,15 +149,16 @@ class FilesSource:
                 yield from _packed_lines(data, inflated.data, _replace(member, encoding=encoding), known, present)
                 return
         digest = hashlib.sha256(data).hexdigest()
-        if not _moved(known.documents[digest], file.path, present):
+        names = known.documents.get(digest, set())
+        if not (names and present.moved(names, member.name, digest, None)):
             yield Item(data, _replace(member, encoding=encoding, sha256=digest))
 
     def _lines(
-        self, handle: Any, head: bytes, member: Member, known: Known, present: set[str], collection: Collection
+        self, handle: Any, head: bytes, member: Member, known: Known, present: Present, collection: Collection
     ) -> Iterator[Item]:
         """What a growing file of lines has beyond what was taken; its unfinished last line is left while it may still grow."""
         size = member.size or 0
-        start, digest = _continued(_chunks(handle, head), size, known, member.name, present)
+        start, digest = continued(_chunks(handle, head), size, known, member.name, present)
         if start == 0 and size and member.name in known.names:
             collection.remarks.append(
                 Remark(
@@ -230,39 +193,15 @@ def _slices(handle: Any, final: bool) -> Iterator[bytes]:
         yield rest
 
 
-def _packed_lines(data: bytes, inflated: bytes, member: Member, known: Known, present: set[str]) -> Iterator[Item]:
+def _packed_lines(data: bytes, inflated: bytes, member: Member, known: Known, present: Present) -> Iterator[Item]:
     """A compressed file of lines: whole with its own bytes, or what it has beyond a stream that was taken before (rotated, then packed)."""
-    start, digest = _continued(iter([inflated]), len(inflated), known, member.name, present)
+    start, digest = continued(iter([inflated]), len(inflated), known, member.name, present)
     rest = inflated[start:]
     if start and not rest:
         return
     digest.update(rest)
     taken = _replace(member, at=start, inflated=len(rest), prefix=digest.hexdigest())
     yield Item(rest, _replace(taken, encoding="plain")) if start else Item(data, taken)
-
-
-def _continued(chunks: Iterator[bytes], size: int, known: Known, name: str, present: set[str]) -> tuple[int, Any]:
-    """Where what is new begins: the longest known stream that this content begins with; and the hash state up to there."""
-    ends = sorted({end for end, _ in known.streams if 0 < end <= size})
-    digest, best = hashlib.sha256(), (0, hashlib.sha256())
-    at = 0
-    for chunk in chunks:
-        while ends and ends[0] <= at + len(chunk):
-            end = ends.pop(0)
-            digest.update(chunk[: end - at])
-            chunk, at = chunk[end - at :], end
-            if _moved(known.streams.get((end, digest.hexdigest()), set()), name, present):
-                best = (end, digest.copy())
-        if not ends:
-            break
-        digest.update(chunk)
-        at += len(chunk)
-    return best
-
-
-def _moved(names: set[str], name: str, present: set[str]) -> bool:
-    """Whether content known under `names` is known under `name`: the same name, or one that was renamed to it."""
-    return name in names or bool(names - present)
 
 
 def _chunks(handle: Any, head: bytes) -> Iterator[bytes]:
@@ -284,7 +223,7 @@ def _base(path: str) -> str:
 
 def _unreadable_folders(fs: Any, base: str) -> list[Remark]:
     """Folders that a local glob passes over in silence."""
-    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    if not _is_local(fs):
         return []
     problems: list[OSError] = []
     for _ in os.walk(base, onerror=problems.append):
@@ -296,6 +235,22 @@ def _unreadable_folders(fs: Any, base: str) -> list[Remark]:
         )
         for error in problems
     ]
+
+
+def _is_local(fs: Any) -> bool:
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+
+
+def _found(fs: Any, path: str, info: dict[str, Any]) -> Found:
+    """The file; a local link has the size and time of what it leads to."""
+    size, modified, regular = int(info.get("size") or 0), _modified(info), True
+    if _is_local(fs):
+        with contextlib.suppress(OSError):  # it leads nowhere: reading it says so
+            status = Path(path).stat()
+            modified = dt.datetime.fromtimestamp(status.st_mtime, UTC)
+            size, regular = status.st_size, stat.S_ISREG(status.st_mode)
+    name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return Found(path, name, fs, size, modified, regular)
 
 
 def _modified(info: dict[str, Any]) -> dt.datetime | None:
