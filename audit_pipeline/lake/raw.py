@@ -102,8 +102,9 @@ class _Part:
         self.path = ""
 
     def __enter__(self) -> _Part:
-        self._temporary = self._lake.temporary()
-        self._file = self._temporary.open("wb")
+        with self._lake.explained("cannot be written"):
+            self._temporary = self._lake.temporary()
+            self._file = self._temporary.open("wb")
         return self
 
     def fits(self) -> bool:
@@ -147,13 +148,15 @@ def _remove_unacknowledged(lake: Lake, source: str, sequence: int) -> None:
     for day in lake.names(f"raw/{source}"):
         if day != "manifest":
             for name in lake.names(f"raw/{source}/{day}"):
-                if int(name.split("-", 1)[0]) >= sequence:
+                head = name.split("-", 1)[0]  # a foreign file is left alone; `verify` names it
+                if name.endswith(".segment") and head.isdecimal() and int(head) >= sequence:
                     lake.remove(f"raw/{source}/{day}/{name}")
 
 
 def members(lake: Lake, entry: Entry, wanted: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """The bytes of the members with these numbers, in order, as stored."""
-    if entry.segment is None:
+    if entry.segment is None:  # nothing was stored, since all its members are empty or could not be read
+        yield from ((number, b"") for number in wanted)
         return
     if lake.local:
         with Path(lake.path(entry.segment)).open("rb") as file:

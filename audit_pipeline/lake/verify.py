@@ -188,7 +188,7 @@ def _digests(lake: Lake, path: str, members: list[Member]) -> Iterator[tuple[Mem
 def _unlisted(lake: Lake, source: str, entries: list[Entry]) -> list[Problem]:
     """Files that no entry names."""
     listed = {entry.segment for entry in entries}
-    known = {entry.sequence for entry in entries}
+    unreadable = set(manifest.sequences(lake, source)) - {entry.sequence for entry in entries}  # named already
     found = [
         f"raw/{source}/{day}/{name}"
         for day in lake.names(f"raw/{source}")
@@ -204,9 +204,7 @@ def _unlisted(lake: Lake, source: str, entries: list[Entry]) -> list[Problem]:
             detail="no entry names it: a collection was killed before its entry (the next one collects it again and removes this), or somebody put it there",
         )
         for path in found
-        if path not in listed
-        and _sequence(path) not in manifest.sequences(lake, source)
-        and _sequence(path) not in known
+        if path not in listed and _sequence(path) not in unreadable
     ]
     problems += [
         Problem("unlisted_file", path, source, detail="a name that no entry has")
