@@ -131,6 +131,17 @@ def file(source: str, day: dt.date, sequence: int) -> str:
     return f"index/source={source}/day={day.isoformat()}/{sequence:08d}.parquet"
 
 
+def day_files(lake: Lake, source: str, form: Format, day: dt.date) -> list[str]:
+    """The index files of a day, below the lake's root; one that was lost is made anew from raw."""
+    wanted = [number for number, marker in sorted(markers(lake, source).items()) if day.isoformat() in marker.days]
+    paths = [file(source, day, number) for number in wanted]
+    present = set(lake.names(f"index/source={source}/day={day.isoformat()}"))
+    for number, path in zip(wanted, paths, strict=True):
+        if path.rsplit("/", 1)[1] not in present:
+            _index(lake, manifest.read(lake, source, number), form)
+    return paths
+
+
 def _read_marker(lake: Lake, source: str, sequence: int) -> Marker | None:
     try:
         return msgspec.json.decode(lake.read(f"index/source={source}/{sequence:08d}.json"), type=Marker)
@@ -146,10 +157,6 @@ def _index(lake: Lake, entry: Entry, form: Format) -> list[dt.date]:
     for number, data in raw.members(lake, entry, range(len(entry.members))):
         counts.append(_index_member(rows, entry, number, data, line, form))
         line += counts[-1]
-    if entry.segment is None:
-        for number, member in enumerate(entry.members):
-            if member.error:
-                rows.add_reject(number, None, _fallback_day(entry, number), "unreadable", member.error)
     days = dict(_write_days(lake, entry, rows))
     marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()})
     lake.write(f"index/source={entry.source}/{entry.sequence:08d}.json", msgspec.json.encode(marker))

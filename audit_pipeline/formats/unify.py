@@ -74,7 +74,7 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
     """
     con = connect(lake, tables=())
     try:
-        _index_view(con, lake, source, day)
+        _index_view(con, lake, source, form, day)
         wanted = indexing.input_hash(lake, source, day)
         winners = _plan(con)
         reader = pa.RecordBatchReader.from_batches(_BATCH, _stream(lake, source, form, winners))
@@ -110,11 +110,9 @@ def stale(lake: Lake, source: str) -> list[dt.date]:
     ]
 
 
-def _index_view(con: duckdb.DuckDBPyConnection, lake: Lake, source: str, day: dt.date) -> None:
-    folder = f"index/source={source}/day={day.isoformat()}"
-    known = {number for number, marker in indexing.markers(lake, source).items() if day.isoformat() in marker.days}
+def _index_view(con: duckdb.DuckDBPyConnection, lake: Lake, source: str, form: Format, day: dt.date) -> None:
     prefix = "" if lake.local else f"{protocol(lake)}://"
-    files = [prefix + lake.path(f"{folder}/{name}") for name in lake.names(folder) if int(name.split(".")[0]) in known]
+    files = [prefix + lake.path(path) for path in indexing.day_files(lake, source, form, day)]
     add_view(con, "idx", INDEX_SCHEMA, files)
 
 
