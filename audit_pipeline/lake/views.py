@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import duckdb
 import pyarrow as pa
 
+from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 
@@ -37,7 +38,7 @@ def connect(
         con.execute("SET temp_directory = ?", [lake.path(".tmp/duckdb")])
     else:
         con.register_filesystem(lake.fs)
-    for name in tables or TABLES:
+    for name in TABLES if tables is None else tables:
         add_view(con, name, TABLES[name].schema, partition_files(lake, name, since, until))
     return con
 
@@ -69,8 +70,19 @@ def protocol(lake: Lake) -> str:
     return str(found if isinstance(found, str) else found[0])
 
 
+def unreadable(error: duckdb.Error) -> LakeError:
+    """The same as an error that a user can mend: a file of the lake that the engine cannot read."""
+    return LakeError(
+        f"the lake cannot be read ({str(error).splitlines()[0]}). Mend the rights or restore the file, then try again."
+    )
+
+
 def add_view(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, files: list[str]) -> None:
-    """A view over Parquet files of one schema; a column that older files lack is null; without files it is empty."""
+    """A view over Parquet files of one schema; a column that older files lack is null; without files it is empty.
+
+    Raises:
+        LakeError: a file cannot be read.
+    """
     if not files:
         con.register(name, schema.empty_table())
         return
@@ -86,10 +98,11 @@ def add_view(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, files
 
 
 def _columns(con: duckdb.DuckDBPyConnection, argument: str) -> set[str]:
-    return {
-        row[0]
-        for row in con.execute(f"SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet({argument}))").fetchall()
-    }
+    try:
+        rows = con.execute(f"SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet({argument}))").fetchall()
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise unreadable(error) from error
+    return {row[0] for row in rows}
 
 
 def quote(text: str) -> str:
