@@ -38,6 +38,16 @@ class _Group(click.Group):
         except BrokenPipeError:  # the reader of a pipe has seen enough
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:  # a file that cannot be read or written, found where nothing better could be said
+            if error.filename is None:
+                raise
+            from audit_pipeline.terminal import say
+
+            say(
+                f"audit-pipeline: {error.filename}: {error.strerror}. Make room or mend the rights, then try again.",
+                error=True,
+            )
+            ctx.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -71,7 +71,7 @@ def run_days(settings: Settings, days: list[dt.date], *, send: bool) -> int:
     """Run the nights, say what came of them; the exit code."""
     from audit_pipeline.orchestration.runner import Runner
 
-    Lake.open(settings.lake_url)  # a lake that cannot be written is said before anything starts
+    Lake.open(settings.lake_url).probe()  # a lake that cannot be written is said before anything starts
     runner = Runner(settings)
     if settings.clock == "simulated":
         say(f"({SIMULATED_NOTE})")

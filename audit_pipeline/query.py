@@ -14,7 +14,7 @@ import pyarrow as pa
 from audit_pipeline.errors import UsageError
 from audit_pipeline.findings.view import findings_table
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect
+from audit_pipeline.lake.views import connect, unreadable
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions, deliveries, open_state
 
@@ -36,6 +36,8 @@ def run(settings: Settings, sql: str) -> tuple[list[str], Iterator[tuple[object,
                 f"query: one SELECT is wanted, this is {', '.join(kinds) or 'nothing'}. The lake is read-only here."
             )
         result = con.execute(statements[0])
+    except duckdb.IOException as error:
+        raise unreadable(error) from None
     except duckdb.Error as error:
         raise UsageError(f"query: {error}") from None
     return [column[0] for column in result.description or []], _rows(con, result)
@@ -68,5 +70,7 @@ def _rows(con: duckdb.DuckDBPyConnection, result: duckdb.DuckDBPyConnection) -> 
     try:
         while batch := result.fetchmany(1000):
             yield from batch
+    except duckdb.Error as error:  # a value that cannot be cast shows only when its row is reached
+        raise UsageError(f"query: {error}") from None
     finally:
         con.close()

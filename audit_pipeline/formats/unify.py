@@ -74,13 +74,14 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
         LakeError: raw or index cannot be read, or the result cannot be written; says where and what to do.
     """
     con = connect(lake, tables=())
+    trouble: list[OSError] = []
     # This optimizer makes joins of the IN lists inside CASE: every row then pays for branches it never takes, in one thread.
     con.execute("SET disabled_optimizers = 'in_clause'")
     try:
         _index_view(con, lake, source, form, day)
         wanted = indexing.input_hash(lake, source, day)
         winners = _plan(con)
-        reader = pa.RecordBatchReader.from_batches(_BATCH, _stream(lake, source, form, winners))
+        reader = pa.RecordBatchReader.from_batches(_BATCH, _remembering(_stream(lake, source, form, winners), trouble))
         con.register("batch", reader)
         with lake.staged(TABLES["events"].file(day, source)) as temporary:
             con.execute(_statement(form, source, day, str(temporary), wanted))
@@ -94,9 +95,12 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
             "SELECT source, day, segment, member, line, reason, detail, raw FROM idx WHERE reason IS NOT NULL ORDER BY sequence, member, line, detail"
         ).to_arrow_table()
         lake.write_table("rejects", rejects, day, source, {"input_hash": wanted})
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.InvalidInputException) as error:
+        if isinstance(error, duckdb.InvalidInputException) and not trouble:
+            raise
+        why = trouble[0] if trouble else str(error).splitlines()[0]
         raise LakeError(
-            f"lake {lake.root}: events of {source} {day} cannot be made ({error}). Make room or mend the rights, then run again: nothing is lost."
+            f"lake {lake.root}: events of {source} {day} cannot be made ({why}). Make room or mend the rights, then run again: nothing is lost."
         ) from error
     finally:
         con.close()
@@ -172,6 +176,15 @@ def _stream(lake: Lake, source: str, form: Format, winners: dict[int, _Winners])
                 first, kept, size, clean = first + len(kept), [], 0, True
         if kept:
             yield _batch(kept, clean, found, first, entry.segment, collected)
+
+
+def _remembering(batches: Iterator[pa.RecordBatch], trouble: list[OSError]) -> Iterator[pa.RecordBatch]:
+    """The same batches; what could not be read is kept, since the engine would pass it on as text only."""
+    try:
+        yield from batches
+    except OSError as error:
+        trouble.append(error)
+        raise
 
 
 def _batch(

@@ -99,8 +99,8 @@ class Lake:
         if not self.local:
             self.fs.pipe_file(self.path(relative), data, mode="create")
             return
-        temporary = self.temporary()
         with self.explained("cannot be written"):
+            temporary = self.temporary()
             try:
                 temporary.write_bytes(data)
                 _sync(temporary)
@@ -110,6 +110,16 @@ class Lake:
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def probe(self) -> None:
+        """Write something small and remove it.
+
+        Raises:
+            LakeError: it cannot be written; says where and what to do.
+        """
+        name = f"{_TMP}/probe-{uuid.uuid4().hex}"
+        self.write(name, b"written to see whether it can be")
+        self.remove(name)
+
     def remove(self, relative: str) -> None:
         """Remove a file; none there is fine."""
         with contextlib.suppress(FileNotFoundError):
@@ -118,8 +128,8 @@ class Lake:
     @contextlib.contextmanager
     def staged(self, relative: str) -> Iterator[Path]:
         """A local path to write to; on success it becomes `relative` in one step, on failure it is gone."""
-        temporary = self.temporary()
         with self.explained("cannot be written"):
+            temporary = self.temporary()
             try:
                 yield temporary
                 self.publish(temporary, relative)
