@@ -19,6 +19,9 @@ from typing import Any
 
 import yaml
 
+from audit_pipeline.evidence import verify_all
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
 from audit_pipeline.settings import Settings
 from audit_pipeline_tests.support import trail
 
@@ -97,6 +100,18 @@ class Project:
         said = self.cli("query", sql, "--format", "csv")
         assert said.code == 0, said.text
         return list(csv.DictReader(io.StringIO(said.out)))
+
+    def content(self) -> list[Any]:
+        """What the events say, by source and day (`CONTENT`)."""
+        con = connect(Lake.open(str(self.lake)), tables=["events"])
+        try:
+            return con.execute(CONTENT).fetchall()
+        finally:
+            con.close()
+
+    def problems(self) -> list[dict[str, Any]]:
+        """What `verify` finds."""
+        return verify_all(self.settings)[0]
 
     def leftovers(self) -> list[str]:
         """Files of the lake that are not whole yet."""
