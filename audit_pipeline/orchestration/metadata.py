@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.ocsf.columns import COLUMNS
 from audit_pipeline.reports.text import visible
 
 MAX_ROWS = 20
@@ -18,7 +19,10 @@ MAX_TEXT = 160
 
 def column_schema(table: str) -> dg.TableSchema:
     """The registered columns of a table."""
-    return dg.TableSchema(columns=[dg.TableColumn(field.name, str(field.type)) for field in TABLES[table].schema])
+    docs = {column.name: column.doc for column in COLUMNS} if table == "events" else {}
+    return dg.TableSchema(
+        columns=[dg.TableColumn(field.name, str(field.type), docs.get(field.name)) for field in TABLES[table].schema]
+    )
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:

@@ -1,6 +1,6 @@
 """The daily report of a day, from stored tables to a published edition.
 
-Belongs here: the order model, privacy, edition. Not here: any of the three.
+Belongs here: the order model, edition. Not here: any of the three.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import datetime as dt
 from audit_pipeline.clock import Clock
 from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import pseudonyms
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline.settings import Settings
@@ -26,8 +25,6 @@ def publish_daily(settings: Settings, lake: Lake, day: dt.date, clock: Clock, ru
         report = build_daily(settings, lake, engine, day, clock)
     finally:
         engine.dispose()
-    if settings.privacy.page == "pseudonyms":
-        report = pseudonyms.hide(report, pseudonyms.key(lake))
     edition = publish(lake, KIND, day.isoformat(), report, clock=clock, run_id=run_id)
     computed.done(lake, day)
     return edition
