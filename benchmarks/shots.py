@@ -112,7 +112,7 @@ def _dagster(browser: Browser, demo: Path, out: Path, everything: bool) -> None:
 
 def _views(everything: bool) -> dict[str, str]:
     location = "__repository__@audit_pipeline.definitions"
-    graph = {"dagster": f"/locations/{location}/jobs/nightly"}
+    graph = {"dagster": "/assets/completeness?view=checks"}
     if not everything:
         return graph
     run = _last_run()
@@ -120,7 +120,7 @@ def _views(everything: bool) -> dict[str, str]:
         **graph,
         "dagster-lineage": "/asset-groups",
         "dagster-asset": "/assets/completeness?view=overview",
-        "dagster-checks": "/assets/completeness?view=checks",
+        "dagster-job": f"/locations/{location}/jobs/nightly",
         "dagster-partitions": "/assets/completeness?view=partitions",
         "dagster-raw": "/assets/raw/cloudtrail?view=overview",
         "dagster-runs": f"/locations/{location}/jobs/nightly/runs",
