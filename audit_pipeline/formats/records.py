@@ -61,11 +61,15 @@ def _fast(data: bytes, containers: tuple[str, ...]) -> Split | None:
     lists = [found for name in containers if (found := getattr(document, name)) is not msgspec.UNSET]
     if not lists:
         return Split([data.strip()])
-    return None if _several_lists(data, containers) else Split([bytes(raw) for raw in lists[0]])
+    records = [bytes(raw) for raw in lists[0]]
+    return None if _several_lists(data, containers, records) else Split(records)
 
 
-def _several_lists(data: bytes, containers: tuple[str, ...]) -> bool:
+def _several_lists(data: bytes, containers: tuple[str, ...], records: list[bytes]) -> bool:
     """Whether a document names its list more than once: JSON allows it, and one of them would be lost."""
+    around = len(data) - sum(map(len, records)) - max(0, len(records) - 1)  # bytes beside the records and their commas
+    if around < 2 * min(len(name) + 2 for name in containers):  # no room for two names: the usual compact document
+        return False
     if sum(data.count(f'"{name}"'.encode()) for name in containers) < 2:
         return False
     try:
@@ -265,7 +269,7 @@ _RISKY_BYTES = re.compile(_RISKY.pattern.encode())
 
 def harmless(data: bytes) -> bool:
     """Whether no record of these bytes can be refused by the engine: UTF-8, without NUL and without escapes of NUL or surrogates."""
-    if b"\x00" in data or _RISKY_BYTES.search(data):
+    if b"\x00" in data or (b"\\u" in data and _RISKY_BYTES.search(data)):
         return False
     if data.isascii():
         return True

@@ -98,10 +98,14 @@ def file(source: str, sequence: int) -> str:
 
 def encode(entry: Entry) -> bytes:
     """The entry's canonical JSON with its hash: the bytes that are stored."""
-    body = msgspec.to_builtins(entry)
-    body.pop("hash")
-    digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
-    return rfc8785.dumps({**body, "hash": digest})
+    parts = {key: rfc8785.dumps(value) for key, value in msgspec.to_builtins(entry).items() if key != "hash"}
+    digest = hashlib.sha256(_object(parts)).hexdigest()
+    return _object({**parts, "hash": rfc8785.dumps(digest)})
+
+
+def _object(parts: dict[str, bytes]) -> bytes:
+    """The canonical object of canonical values; its keys are an entry's, ASCII words that sort as RFC 8785 wants them."""
+    return b"{" + b",".join(b'"%b":%b' % (key.encode(), parts[key]) for key in sorted(parts)) + b"}"
 
 
 def decode(data: bytes) -> Entry:

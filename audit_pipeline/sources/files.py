@@ -32,6 +32,7 @@ from audit_pipeline.sources.identity import MAX_FILE, Found, Known, Present, con
 
 SLICE = 32 * 2**20
 """Bytes of a plain file of lines that become one member."""
+_HEAD = 2**16
 
 
 class FilesSource:
@@ -129,12 +130,14 @@ class FilesSource:
             return
         try:
             with file.fs.open(file.path, "rb") as handle:
-                head = handle.read(64 * 1024)
+                head = handle.read(_HEAD)
                 encoding = encoding_of(head, file.path)
                 if encoding == "plain" and self._format.framing(head) == "lines":
                     yield from self._lines(handle, head, member, known, present, collection)
                     return
-                data = head + handle.read(MAX_FILE)
+                data = head + handle.read(MAX_FILE) if len(head) == _HEAD else head  # a bound reserves memory
+                if encoding == "plain" and _begun(data) and not self._final(member, collection):
+                    return
         except OSError as error:
             yield Item(b"", _replace(member, error=f"unreadable: {error.strerror or error}", size=None))
             return
@@ -153,6 +156,11 @@ class FilesSource:
         if not (names and present.moved(names, member.name, digest, None)):
             yield Item(data, _replace(member, encoding=encoding, sha256=digest))
 
+    def _final(self, member: Member, collection: Collection) -> bool:
+        """Whether the file is so old that nobody will finish its last line any more."""
+        modified = dt.datetime.fromisoformat(member.modified) if member.modified else None
+        return modified is not None and collection.now - modified > self._settles
+
     def _lines(
         self, handle: Any, head: bytes, member: Member, known: Known, present: Present, collection: Collection
     ) -> Iterator[Item]:
@@ -166,11 +174,9 @@ class FilesSource:
                     f"{member.name}: does not begin with what was taken of it before (truncated or replaced): taken from its start",
                 )
             )
-        modified = dt.datetime.fromisoformat(member.modified) if member.modified else None
-        final = modified is not None and collection.now - modified > self._settles
         handle.seek(start)
         at = start
-        for piece in _slices(handle, final):
+        for piece in _slices(handle, self._final(member, collection)):
             digest.update(piece)
             done = at + len(piece) == size
             yield Item(
@@ -178,6 +184,17 @@ class FilesSource:
                 _replace(member, at=at, inflated=len(piece), prefix=digest.hexdigest(), size=size if done else None),
             )
             at += len(piece)
+
+
+def _begun(data: bytes) -> bool:
+    """Whether this is the beginning of a first line, or of a document on one line, that is being written just now."""
+    if len(data) >= _HEAD or b"\n" in data:
+        return False
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return False
 
 
 def _slices(handle: Any, final: bool) -> Iterator[bytes]:
