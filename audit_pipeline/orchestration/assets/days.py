@@ -18,10 +18,14 @@ from audit_pipeline.state import open_state
 
 def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The four day-level assets."""
-    events = [dg.AssetKey(["events", name]) for name in settings.sources]
+    return [_completeness(settings), _detections(settings), _findings(settings), _kpis(settings)]
+
+
+def _completeness(settings: Settings) -> dg.AssetsDefinition:
+    """Verdicts of the day."""
 
     @dg.asset(
-        deps=events,
+        deps=[dg.AssetKey(["events", name]) for name in settings.sources],
         partitions_def=daily(settings),
         group_name="quality",
         kinds={"duckdb", "parquet"},
@@ -49,8 +53,14 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             }
         )
 
+    return completeness
+
+
+def _detections(settings: Settings) -> dg.AssetsDefinition:
+    """The rules' hits."""
+
     @dg.asset(
-        deps=[completeness],
+        deps=["completeness"],
         partitions_def=daily(settings),
         group_name="detections",
         kinds={"sigma", "duckdb"},
@@ -72,8 +82,14 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             }
         )
 
+    return detections
+
+
+def _findings(settings: Settings) -> dg.AssetsDefinition:
+    """What teams have to decide, as of the day."""
+
     @dg.asset(
-        deps=[detections],
+        deps=["detections"],
         partitions_def=daily(settings),
         group_name="findings",
         kinds={"decisions"},
@@ -93,8 +109,14 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             }
         )
 
+    return findings
+
+
+def _kpis(settings: Settings) -> dg.AssetsDefinition:
+    """Key figures of the day."""
+
     @dg.asset(
-        deps=[findings, completeness],
+        deps=["findings", "completeness"],
         partitions_def=daily(settings),
         group_name="kpis",
         kinds={"duckdb", "parquet"},
@@ -114,4 +136,4 @@ def day_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             }
         )
 
-    return [completeness, detections, findings, kpis]
+    return kpis
