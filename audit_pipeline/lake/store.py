@@ -168,14 +168,14 @@ class Lake:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path(_LOCK), thread_local=False)
-        try:
-            with self.explained("cannot be locked"):
+        with self.explained("cannot be locked"):
+            try:
                 lock.acquire(timeout=timeout_s)
-        except Timeout:
-            raise BusyError(
-                f"lake {self.root}: another run has been writing for {timeout_s:.0f} s. "
-                "Wait for it to end (`audit-pipeline status`), then run again."
-            ) from None
+            except Timeout:  # an OSError too: told apart before it is taken for one of the file system
+                raise BusyError(
+                    f"lake {self.root}: another run has been writing for {timeout_s:.0f} s. "
+                    "Wait for it to end (`audit-pipeline status`), then run again."
+                ) from None
         try:
             self._clean()
             yield

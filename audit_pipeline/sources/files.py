@@ -103,6 +103,8 @@ class FilesSource:
                     raise SourceError(
                         f"{base}: no such folder or bucket (from paths: {pattern}). Mend the path, or mount what should be there."
                     )
+                if _is_local(fs) and globbing.has_magic(path):
+                    os.scandir(base).close()  # a local glob finds nothing, in silence, where it may not look
                 matches = fs.glob(path, detail=True)
             except (PermissionError, ValueError, ImportError) as error:
                 raise SourceError(
@@ -110,7 +112,10 @@ class FilesSource:
                 ) from error
             except OSError as error:
                 raise SourceError(f"{pattern}: cannot be listed ({error.strerror or error}).") from error
-            collection.remarks += _unreadable_folders(fs, base)
+            closed = _unreadable_folders(fs, base)
+            if any(remark.detail.startswith(f"{base}: ") for remark in closed):  # nothing at all can be seen
+                raise SourceError(f"{pattern}: {closed[0].detail}")
+            collection.remarks += closed
             for name, info in matches.items():
                 if info.get("type") != "directory" and not (_is_local(fs) and Path(name).is_dir()):
                     found[name] = _found(fs, name, info)
