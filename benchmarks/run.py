@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,12 +133,18 @@ def _throughput(bench: Bench, big: Corpus, small: Corpus) -> list[str]:
         "## CloudTrail files to Parquet\n",
         "| path | records | records/s | records per CPU second | peak MB | target |",
         "|---|---|---|---|---|---|",
-        _speed("**this pipeline, files of 200 events**: raw, chain, index, events", ours, "≥ 120,000/s, < 1,000 MB"),
-        _speed(f"**this pipeline, {small.files:,} small files**", found["small"], "≥ 80,000/s, < 1,000 MB"),
+        _speed(
+            "**this pipeline, files of 200 events**: raw, chain, index, events", ours, _throughput_target(ours, 120_000)
+        ),
+        _speed(
+            f"**this pipeline, {small.files:,} small files**",
+            found["small"],
+            _throughput_target(found["small"], 80_000),
+        ),
         _speed(
             f"pandas (`gzip`, `json.loads`, `json_normalize`), every {share}th file",
             found["pandas"],
-            "ours ≥ 10 times as fast",
+            _target("ours ≥ 10 times as fast", (ours, found["pandas"]), lambda: ours.rate >= 10 * found["pandas"].rate),
         ),
         _speed("pandas, fields of any shape removed by hand first", found["pandas, tuned"], ""),
         _speed("msgspec structs and lists, two processes (peak is of one)", found["structs"], ""),
@@ -150,6 +157,17 @@ def _throughput(bench: Bench, big: Corpus, small: Corpus) -> list[str]:
     return rows + [
         f"| {name} | {_phase(ours, name)} | {_phase(found['small'], name)} |" for name in ("collect", "index", "events")
     ]
+
+
+def _throughput_target(found: Figures, rate: int) -> str:
+    return _target(f"≥ {rate:,}/s, < 1,000 MB", (found,), lambda: found.rate >= rate and found.peak_mb < 1000)
+
+
+def _target(text: str, sides: tuple[Figures, ...], met: Callable[[], bool]) -> str:
+    """The target, and whether this run met it; nothing is said where a side was not measured."""
+    if any(side.failed for side in sides):
+        return text
+    return f"{text}: {'met' if met() else '**missed**'}"
 
 
 def _speed(name: str, found: Figures, target: str) -> str:
@@ -179,8 +197,10 @@ def _evidence(bench: Bench, big: Corpus) -> list[str]:
     if "failed" in made:
         return ["", f"`verify`: not measured: {made['failed']}"]
     found = bench.group({"verify": ("verify", {"lake": kept}), "sha256sum": ("sha256sum", {"lake": kept})})
+    ours, theirs = found["verify"], found["sha256sum"]
+    goal = _target("≥ 80 % of sha256sum", (ours, theirs), lambda: ours.rate >= 0.8 * theirs.rate)
     rows = ["", "## Proving the evidence\n", "| | MB | MB/s | MB per CPU second | target |", "|---|---|---|---|---|"]
-    for name, target in (("verify", "≥ 80 % of sha256sum"), ("sha256sum", "")):
+    for name, target in (("verify", goal), ("sha256sum", "")):
         one = found[name]
         if one.failed:
             rows.append(f"| `{name}` | not measured: {_cell(one.failed)} | | | {target} |")
@@ -188,9 +208,8 @@ def _evidence(bench: Bench, big: Corpus) -> list[str]:
             rows.append(
                 f"| `{name}` | {one.n / 1e6:,.0f} | {one.rate / 1e6:,.0f} | {one.cpu_rate / 1e6:,.0f} | {target} |"
             )
-    ours, theirs = found["verify"], found["sha256sum"]
     if not (ours.failed or theirs.failed):
-        rows += ["", f"`verify` runs at {ours.rate / theirs.rate:.0%} of sha256sum's speed (one thread) on the same segments, {ours.runs[0]['members']:,} members."]  # fmt: skip
+        rows += ["", f"`verify` (two threads) runs at {ours.rate / theirs.rate:.0%} of the speed of coreutils' sha256sum (one thread), {ours.cpu_rate / theirs.cpu_rate:.0%} for each CPU second, on the same segments, {ours.runs[0]['members']:,} members."]  # fmt: skip
     return rows
 
 
@@ -219,11 +238,16 @@ def _daily(bench: Bench, events: int) -> list[str]:
     gate = f"Great Expectations itself takes {statistics.median(imports):.1f} s to import" if imports else ""
     return [
         "", "## Starting and a night\n", "| | wall s | CPU s | peak MB | remark | target |", "|---|---|---|---|---|---|",
-        _seconds("import of `audit_pipeline.definitions`", found["definitions"], heavy, "no Great Expectations, no scikit-learn"),
-        _seconds("`audit-pipeline --help`", found["help"], "the whole process", "< 0.5 s"),
-        _seconds("one night of the demo", found["night"], f"{found['night'].n:,} events that day, Dagster included{note}", ""),
-        _seconds("quality gate of a day after imports", found["gate"], gate, "≤ 0.5 s"),
+        _seconds("import of `audit_pipeline.definitions`", found["definitions"], heavy, _target("no Great Expectations, no scikit-learn", (found["definitions"],), lambda: not loaded)),
+        _seconds("`audit-pipeline --help`", found["help"], "the whole process", _target("< 0.5 s", (found["help"],), lambda: found["help"].wall < 0.5)),
+        _seconds("one night of the demo", found["night"], f"{found['night'].n:,} events that day, Dagster included; {_runs(found['night'])}{note}", ""),
+        _seconds("quality gate of a day after imports", found["gate"], gate, _target("≤ 0.5 s", (found["gate"],), lambda: found["gate"].wall <= 0.5)),
     ]  # fmt: skip
+
+
+def _runs(night: Figures) -> str:
+    """How many of Dagster's runs a night took: its own, and one for each day that late records touched."""
+    return f"{'/'.join(str(run['runs']) for run in night.runs)} runs a night, those of days that late records touched included"
 
 
 def _seconds(name: str, found: Figures, remark: str, target: str) -> str:
