@@ -197,7 +197,7 @@ def _begun(data: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return True
     return False
 
