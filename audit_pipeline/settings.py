@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -59,6 +59,17 @@ def _name(value: str) -> str:
 Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
 ClockTime = Annotated[dt.time, BeforeValidator(_clock_time)]
 Name = Annotated[str, AfterValidator(_name)]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its silence about a key that stands twice: of two sources of one name, one would never be collected."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = next((key for n, key in enumerate(keys) if key in keys[:n]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice here", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class Section(BaseModel):
@@ -226,7 +237,7 @@ class Settings(Section):
     def from_text(cls, text: str, file: Path) -> Settings:
         """Parse the text of `file`; see `load`."""
         try:
-            data = yaml.safe_load(text)
+            data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -296,18 +307,32 @@ def _explain(file: Path, item: Any) -> str:
         return f"{file}: {key}: unknown key, {hint}"
     if item["type"] == "missing":
         return f"{file}: {key}: is missing; add it (`audit-pipeline init` shows an example)"
-    shown = "" if item["type"] == "value_error" or "password" in key else f" (found {str(item['input'])[:60]!r})"
+    found = item["input"]
+    simple = isinstance(found, str | int | float | bool | dt.date | None) and item["type"] != "value_error"
+    shown = f" (found {str(found)[:60]!r})" if simple and not _may_hold_secret(key, str(found)) else ""
     return f"{file}: {key}: {item['msg'].removeprefix('Value error, ')}{shown}"
 
 
+def _may_hold_secret(key: str, value: str) -> bool:
+    """Errors go to terminals and logs: what may hold a password is left out of them."""
+    return "@" in value or re.search(r"password|secret|token|storage|url", key) is not None
+
+
 def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
-    """The keys that are allowed below `loc`."""
+    """The keys that are allowed below `loc`; names of sources and teams may be any, those of keys too."""
     model: Any = Settings
+    named = False
     for part in loc:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            field = next((f for f in getattr(model, "model_fields", {}).values() if f.alias == part), None)
-        annotation = field.annotation if field is not None else model
-        args = [a for a in getattr(annotation, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = args[0] if args else annotation
-    return [f.alias or name for name, f in model.model_fields.items()] if hasattr(model, "model_fields") else []
+        if named:
+            named = False
+            continue
+        fields = {f.alias or name: f for name, f in model.model_fields.items()}
+        if part not in fields:
+            return []
+        annotation = fields[str(part)].annotation
+        named = get_origin(annotation) is dict
+        args = [annotation, *get_args(annotation)]
+        model = next((a for a in args if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return [f.alias or name for name, f in model.model_fields.items()]
