@@ -59,9 +59,8 @@ def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
                 con.register(table.name, pa.Table.from_pylist(found, schema=schema))
     finally:
         engine.dispose()
-    if lake.local:
-        con.execute("SET allowed_directories = [?]", [lake.root])
-        con.execute("SET enable_external_access = false")
+    con.execute("SET allowed_directories = [?]", [lake.root if lake.local else f"{protocol(lake)}://{lake.root}/"])
+    con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
     return con
 
