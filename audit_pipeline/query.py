@@ -14,7 +14,7 @@ import pyarrow as pa
 from audit_pipeline.errors import UsageError
 from audit_pipeline.findings.view import findings_table
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect, unreadable
+from audit_pipeline.lake.views import connect, protocol, unreadable
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions, deliveries, open_state
 
