@@ -45,12 +45,12 @@ def _printed_heads(lake: Lake) -> tuple[list[dict[str, Any]], int]:
     for path in report_files(lake):
         reports += 1
         try:
-            heads = json.loads(lake.read(path))["evidence"]["chains"]
+            chains = json.loads(lake.read(path))["evidence"]["chains"]
+            heads = [(str(h["source"]), h["head_sequence"] and int(h["head_sequence"]), h["head_hash"]) for h in chains]
         except (ValueError, KeyError, TypeError):
             problems.append(_problem("unreadable_report", path, "", None, "its report.json cannot be read"))
             continue
-        for head in heads:
-            source, sequence, printed = head["source"], head.get("head_sequence"), head.get("head_hash")
+        for source, sequence, printed in heads:
             if not sequence:
                 continue
             if (source, sequence) not in entries:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from audit_pipeline.lake import manifest
+from audit_pipeline.evidence import verify_all
+from audit_pipeline.lake import manifest, merkle, roots
 from audit_pipeline.lake.verify import Problem, verify
-from audit_pipeline_tests.sources.world import HOUR, NOON, SOURCE, World, document, packed, record
+from audit_pipeline.reports.daily import publish_daily
+from audit_pipeline_tests.sources.world import DAY, HOUR, NOON, SOURCE, RealClock, World, document, packed, record
 
 
 @pytest.fixture
@@ -101,3 +105,96 @@ def test_a_second_writer_of_the_same_sequence_is_refused(world: World) -> None:
     with pytest.raises(FileExistsError):
         manifest.append(world.lake, entry)
     assert _problems(world) == []
+
+
+def test_what_nobody_listed_is_named(world: World) -> None:
+    """A segment put beside the others under a sequence that has an entry, and a strange name in the chain's folder."""
+    folder = str(manifest.read(world.lake, SOURCE, 1).segment).rsplit("/", 1)[0]
+    extra = [f"{folder}/00000001-ffffffffffff.segment", f"{manifest.folder(SOURCE)}/readme.txt"]
+    for path in extra:
+        world.lake.write(path, b"extra")
+    assert {(p.problem, p.file) for p in _problems(world)} == {
+        ("unlisted_segment", extra[0]),
+        ("unlisted_file", extra[1]),
+    }
+
+
+def _forge(world: World, number: int) -> None:
+    """Change a segment, and make its hashes, its root and its entry fit."""
+    entry = manifest.read(world.lake, SOURCE, number)
+    data = world.lake.read(str(entry.segment))
+    forged = bytes([data[0] ^ 1]) + data[1:]
+    hashes = [hashlib.sha256(forged[m.offset : m.offset + m.length]) for m in entry.members]
+    world.lake.write(str(entry.segment), forged)
+    fitting = msgspec.structs.replace(
+        entry,
+        members=[msgspec.structs.replace(m, sha256=h.hexdigest()) for m, h in zip(entry.members, hashes, strict=True)],
+        root=merkle.root([h.digest() for h in hashes]).hex(),
+        sha256=hashlib.sha256(forged).hexdigest(),
+    )
+    world.lake.write(manifest.file(SOURCE, number), manifest.encode(fitting))
+
+
+def test_a_segment_and_its_entry_forged_together_are_betrayed_by_the_next_entry(world: World) -> None:
+    """Everything agrees but the link: only `previous` remembers what stood there."""
+    _forge(world, 2)
+    assert [(p.problem, p.file) for p in _problems(world)] == [("broken_link", manifest.file(SOURCE, 2))]
+
+
+def test_days_of_collection_choose_the_bytes_and_never_the_links(world: World) -> None:
+    segment = str(manifest.read(world.lake, SOURCE, 1).segment)
+    world.lake.write(segment, b"X" + world.lake.read(segment)[1:])
+    assert [p.file for p in verify(world.lake, "2025-06-02", "2025-06-02")[0]] == [segment]
+    assert verify(world.lake, "2025-06-03")[0] == []
+    world.lake.remove(manifest.file(SOURCE, 2))
+    assert "missing_entry" in {p.problem for p in verify(world.lake, "2025-06-03")[0]}
+
+
+def _report(world: World) -> None:
+    publish_daily(world.settings, world.lake, DAY, RealClock(NOON + 20 * HOUR))
+
+
+@pytest.mark.parametrize("how", ["forged", "entry gone", "entry and segment gone"])
+def test_a_rewritten_end_of_the_chain_is_betrayed_by_the_head_that_a_report_printed(world: World, how: str) -> None:
+    """The chain alone cannot tell: nothing stands behind its last entry. The mail of the night can."""
+    _report(world)
+    problems, said = verify_all(world.settings)
+    assert (problems, said.split(":")[0]) == ([], "verified")
+    last = manifest.read(world.lake, SOURCE, 3)
+    if how == "forged":
+        _forge(world, 3)
+        assert _problems(world) == []
+    else:
+        world.lake.remove(manifest.file(SOURCE, 3))
+        if how == "entry and segment gone":
+            world.lake.remove(str(last.segment))
+            assert _problems(world) == []
+    problems, said = verify_all(world.settings)
+    (head,) = [problem for problem in problems if problem["problem"] == "head_differs"]
+    assert (head["file"], head["sequence"]) == (manifest.file(SOURCE, 3), 3)
+    assert "reports/daily/2025-06-02/1/report.json" in head["detail"]
+    assert said.startswith(f"{len(problems)} problems")
+
+
+def test_a_report_that_cannot_be_read_is_named(world: World) -> None:
+    _report(world)
+    path = "reports/daily/2025-06-02/1/report.json"
+    for broken in (b"{", b"[]", b'{"evidence": 3}', b'{"evidence": {"chains": 7}}', b'{"evidence": {"chains": [{}]}}', b"\xff"):  # fmt: skip
+        world.lake.write(path, broken)
+        assert [(p["problem"], p["file"]) for p in verify_all(world.settings)[0]] == [("unreadable_report", path)]
+
+
+def test_an_empty_lake_has_nothing_to_verify(tmp_path: Path) -> None:
+    problems, said = verify_all(World(tmp_path).settings)
+    assert problems == []
+    assert said.startswith("nothing to verify")
+
+
+def test_the_daily_root_is_over_the_newest_heads(world: World) -> None:
+    """Recomputed by the standard library: SHA-256 over `[[source, hash]…]`, sorted; a source without a chain is null."""
+    newest = json.loads(world.lake.read(manifest.file(SOURCE, 3)))["hash"]
+    text = json.dumps([["another", None], [SOURCE, newest]], separators=(",", ":"))
+    expected = hashlib.sha256(text.encode()).hexdigest()
+    assert roots.daily_root(world.lake, [SOURCE, "another", SOURCE]) == expected
+    _forge(world, 3)
+    assert roots.daily_root(world.lake, [SOURCE, "another"]) != expected
