@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from audit_pipeline.errors import LakeError
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.store import Lake
@@ -81,11 +82,9 @@ def report_files(lake: Lake) -> list[str]:
 
 
 def _hash(lake: Lake, source: str, sequence: int) -> str | None:
-    import msgspec
-
     try:
         return manifest.read(lake, source, sequence).hash
-    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, LakeError):
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import rfc8785
 
+from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
 
 VERSION = 1
@@ -125,8 +126,18 @@ def sequences(lake: Lake, source: str) -> list[int]:
 
 
 def read(lake: Lake, source: str, sequence: int) -> Entry:
-    """One entry."""
-    return decode(lake.read(file(source, sequence)))
+    """One entry.
+
+    Raises:
+        LakeError: the file is no entry any more; names it.
+    """
+    try:
+        return decode(lake.read(file(source, sequence)))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LakeError(
+            f"{lake.path(file(source, sequence))}: is no readable manifest entry ({error}): the evidence was changed or damaged. "
+            "Run `audit-pipeline verify`, then put the file back from a copy; until then nothing is added to this chain."
+        ) from error
 
 
 def entries(lake: Lake, source: str) -> list[Entry]:

@@ -1,0 +1,100 @@
+"""A night's collection: what a source gave is kept, what it could not give is a fact, and a failing source stops nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit_pipeline.errors import UserError
+from audit_pipeline.lake import manifest
+from audit_pipeline.lake.manifest import Member, Remark
+from audit_pipeline.lake.raw import Item
+from audit_pipeline.lake.verify import verify
+from audit_pipeline.settings import Settings
+from audit_pipeline.sources import collect as collecting
+from audit_pipeline.sources.base import Collection, SourceError
+from audit_pipeline_tests.sources.world import DAY, HOUR, NOON, SOURCE, RealClock, World, document, record
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_an_entry_holds_the_facts_of_its_collection(world: World) -> None:
+    world.put("a.json", document(record(1)))
+    (entry,) = world.collect().entries
+    assert (entry.source, entry.sequence, entry.clock) == (SOURCE, 1, "system")
+    assert entry.collected_at == "2025-06-02T13:00:00Z"
+    assert entry.collector.startswith("files/")
+    assert entry.request == {"day": "2025-06-02", "from": None, "to": "2025-06-02T13:00:00Z"}
+    assert (entry.covers(DAY - dt.timedelta(days=1)), entry.covers(DAY)) == (True, False)
+    (member,) = entry.members
+    assert (member.visible_time, member.visible_from, member.size) == ("2025-06-02T12:00:00Z", "modified", entry.bytes)
+
+
+def test_every_asking_is_an_entry_even_without_news(world: World) -> None:
+    world.put("a.json", document(record(1)))
+    for night in range(3):
+        world.collect(NOON + (night + 1) * HOUR)
+    assert [len(entry.members) for entry in manifest.entries(world.lake, SOURCE)] == [1, 0, 0]
+    assert verify(world.lake)[0] == []
+
+
+class _Breaking:
+    """A source that gives one file and then fails."""
+
+    def collect(self, collection: Collection) -> Iterator[Item]:
+        yield Item(document(record(1)), Member(name="page-1", offset=0, length=0, sha256=""))
+        collection.remarks.append(Remark("source_partial", "shard 2 of 3"))
+        raise SourceError("the service answered 503 for an hour: try again tomorrow")
+
+    def probe(self) -> list[Any]:
+        return []
+
+
+def test_what_came_before_a_failure_is_kept_and_the_failure_is_a_fact(world: World, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(collecting, "source_of", lambda *_: _Breaking())
+    got = world.collect()
+    assert got.failed == "the service answered 503 for an hour: try again tomorrow"
+    assert [remark.code for remark in got.remarks] == ["source_partial", "collection_failed"]
+    assert not got.entries[0].covers(DAY - dt.timedelta(days=1))
+    world.build()
+    assert world.uids() == ["e-1"]
+    assert verify(world.lake)[0] == []
+
+
+def test_an_unknown_collector_is_a_failed_collection_that_says_which(world: World, tmp_path: Path) -> None:
+    text = '{"start": "2025-06-01", "sources": {"trail": {"type": "nosuch", "format": "cloudtrail"}}}'
+    settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
+    got = collecting.collect(settings, world.lake, SOURCE, DAY, RealClock(NOON))
+    assert "sources.trail.type is 'nosuch'" in (got.failed or "")
+    assert len(manifest.entries(world.lake, SOURCE)) == 1
+
+
+def test_a_chain_that_cannot_be_read_is_said_with_its_file_and_nothing_is_written(world: World) -> None:
+    """On a damaged chain nothing is built; who runs it reads which file it is."""
+    world.put("a.json", document(record(1)))
+    world.collect()
+    file = manifest.file(SOURCE, 1)
+    world.lake.write(file, world.lake.read(file)[:50])
+    with pytest.raises(UserError, match=r"00000001\.json.*verify"):
+        world.collect(NOON + 2 * HOUR)
+    assert manifest.sequences(world.lake, SOURCE) == [1]
+
+
+def test_two_sources_of_one_lake_do_not_mix(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.put("a.json", document(record(1)))
+    world.collect()
+    before = manifest.read(world.lake, SOURCE, 1)
+    text = f'{{"start": "2025-06-01", "sources": {{"trail_2": {{"type": "files", "format": "cloudtrail", "paths": ["{tmp_path}/logs/*"]}}}}}}'
+    settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
+    got = collecting.collect(settings, world.lake, "trail_2", DAY, RealClock(NOON + HOUR))
+    assert [entry.sequence for entry in got.entries] == [1]
+    assert manifest.read(world.lake, SOURCE, 1) == before
+    assert verify(world.lake)[1].sources == 2
