@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from audit_pipeline.lake.store import Lake
 
 VERSION = 1
 NO_PREVIOUS = "0" * 64
+_NAME = re.compile(r"(?:[0-9]{8}|[1-9][0-9]{8,})\.json")
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,9 +122,7 @@ def decode(data: bytes) -> Entry:
 
 def sequences(lake: Lake, source: str) -> list[int]:
     """The numbers of a source's entries, in order."""
-    return sorted(
-        int(name[:-5]) for name in lake.names(folder(source)) if name.endswith(".json") and name[:-5].isdigit()
-    )
+    return sorted(int(name[:-5]) for name in lake.names(folder(source)) if _NAME.fullmatch(name))
 
 
 def read(lake: Lake, source: str, sequence: int) -> Entry:

@@ -206,14 +206,15 @@ def _unlisted(lake: Lake, source: str, entries: list[Entry]) -> list[Problem]:
         for path in found
         if path not in listed and _sequence(path) not in unreadable
     ]
+    named = {manifest.file(source, sequence) for sequence in manifest.sequences(lake, source)}
     problems += [
         Problem("unlisted_file", path, source, detail="a name that no entry has")
         for path in (f"{manifest.folder(source)}/{name}" for name in lake.names(manifest.folder(source)))
-        if not (path.endswith(".json") and path.rsplit("/", 1)[1][:-5].isdigit())
+        if path not in named
     ]
     return problems
 
 
 def _sequence(path: str) -> int:
     head = path.rsplit("/", 1)[1].split("-", 1)[0]
-    return int(head) if head.isdigit() else -1
+    return int(head) if head.isascii() and head.isdigit() else -1

@@ -110,13 +110,15 @@ def test_a_second_writer_of_the_same_sequence_is_refused(world: World) -> None:
 def test_what_nobody_listed_is_named(world: World) -> None:
     """A segment put beside the others under a sequence that has an entry, and a strange name in the chain's folder."""
     folder = str(manifest.read(world.lake, SOURCE, 1).segment).rsplit("/", 1)[0]
-    extra = [f"{folder}/00000001-ffffffffffff.segment", f"{manifest.folder(SOURCE)}/readme.txt"]
-    for path in extra:
+    segments = [f"{folder}/{name}" for name in ("00000001-ffffffffffff.segment", "²-x.segment", "a")]
+    chain = [
+        f"{manifest.folder(SOURCE)}/{name}" for name in ("readme.txt", "1.json", "²²².json", "000000002.json", ".json")
+    ]
+    for path in segments + chain:
         world.lake.write(path, b"extra")
-    assert {(p.problem, p.file) for p in _problems(world)} == {
-        ("unlisted_segment", extra[0]),
-        ("unlisted_file", extra[1]),
-    }
+    expected = {("unlisted_segment", path) for path in segments} | {("unlisted_file", path) for path in chain}
+    assert {(p.problem, p.file) for p in _problems(world)} == expected
+    assert world.collect(NOON + 9 * HOUR).entries[0].sequence == 4
 
 
 def _forge(world: World, number: int) -> None:
