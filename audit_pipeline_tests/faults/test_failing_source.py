@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -64,7 +63,7 @@ def test_a_failing_source(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "sick" in body.get_content()
         assert "sick" in page
         monkeypatch.delenv("DAGSTER_HOME", raising=False)
-        _recorded_as_failed_after_the_mail(project, how)
+        _recorded_as_failed_after_the_mail(project)
 
         night(project.settings, THIRD)
     sources = {name: [row[1:3] for row in project.content() if row[0] == name] for name in SOURCES}
@@ -73,7 +72,7 @@ def test_a_failing_source(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert project.problems() == []
 
 
-def _recorded_as_failed_after_the_mail(project: Project, how: str) -> None:
+def _recorded_as_failed_after_the_mail(project: Project) -> None:
     """Dagster's history: `raw/sick` went through, the mail's step failed after its materialization."""
     with instance(project.settings) as history:
         runs = [run for run in history.get_runs() if run.job_name == "nightly"]
@@ -90,9 +89,3 @@ def _recorded_as_failed_after_the_mail(project: Project, how: str) -> None:
         assert runs[0].status == dg.DagsterRunStatus.FAILURE
         assert [event.step_key for event in failed if event] == ["mail__daily"]
         assert FAILED_AFTER_MAIL in str(failed)
-
-
-def test_the_helper_puts_both_sources_in_place(tmp_path: Path) -> None:
-    project = Project.make(tmp_path / "project", SOURCES)
-    assert list(project.settings.sources) == list(SOURCES)
-    shutil.rmtree(project.root)
