@@ -120,7 +120,6 @@ def recorded(project: Project) -> list[Any]:
 PARTIAL: dict[str, Callable[[Project], object]] = {
     "segment staged": lambda p: p.leftovers(),
     "segment published, no entry": lambda p: segments(p) == 3 and entries(p) == 2,
-    "entry staged": lambda p: p.leftovers() and segments(p) == 3 and entries(p) == 2,
     "entry created": lambda p: entries(p) == 3 and markers(p) == 2,
     "one index file of two": lambda p: len(list(p.lake.glob("index/*/*/00000003.parquet"))) == 1 and markers(p) == 2,
     "index marker": lambda p: markers(p) == 3 and not table(p, "events", KILLED),
@@ -128,12 +127,10 @@ PARTIAL: dict[str, Callable[[Project], object]] = {
     "events published, rejects not": lambda p: table(p, "events", KILLED) and not table(p, "rejects", KILLED),
     "rejects published": lambda p: table(p, "rejects", KILLED) and not table(p, "completeness", KILLED),
     "completeness published": lambda p: table(p, "completeness", KILLED) and not table(p, "detections", KILLED),
-    "detections staged": lambda p: p.leftovers() and not table(p, "detections", KILLED),
     "kpis published": lambda p: table(p, "kpis", KILLED) and not list(p.lake.glob(f"reports/daily/{KILLED}/*")),
     "page before report.json": lambda p: (
         [f.name for f in p.lake.glob(f"reports/daily/{KILLED}/1/*")] == ["report.html"]
     ),
-    "report.json, no mail": lambda p: whole(p) and not list(p.lake.glob(f"reports/daily/{KILLED}/1/mail/*")),
     "intent stored, mail not sent": lambda p: [row.outcome for row in recorded(p)] == [None],
     "mail sent, outcome not stored": lambda p: [row.outcome for row in recorded(p)] == [None],
     "late day: events published": lambda p: [row.outcome for row in recorded(p)] == ["accepted"],
@@ -155,10 +152,6 @@ def markers(project: Project) -> int:
 
 def table(project: Project, name: str, day: Any) -> bool:
     return bool(list(project.lake.glob(f"{name}/**/day={day}/*.parquet")))
-
-
-def whole(project: Project) -> bool:
-    return (project.lake / f"reports/daily/{KILLED}/1/report.json").exists()
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -35,8 +35,6 @@ def events(project: Project) -> list[Path]:
         (READ, events, 0, 1, "events.parquet"),
         (("verify",), lambda p: list(p.lake.glob("raw/*/manifest/*.json")), 0, 1, "00000001.json"),
         (("verify",), lambda p: list(p.lake.glob("raw/*/*/*.segment")), 0, 1, ".segment"),
-        (("verify",), lambda p: list(p.lake.glob("raw/*/manifest")), 0, 1, "manifest"),
-        (("status",), lambda p: list(p.lake.glob("completeness/*/*.parquet")), 0, 1, "completeness.parquet"),
         (("status",), lambda p: list(p.lake.glob("reports/*/*/*/manifest.json")), 0, 1, "manifest.json"),
         (("findings", "list"), lambda p: [p.root / "state.db"], 0, 1, "state.db: cannot be opened"),
         (("findings", "list"), lambda p: list(p.lake.glob("detections/*/*.parquet")), 0, 1, "detections.parquet"),
@@ -44,7 +42,6 @@ def events(project: Project) -> list[Path]:
         (RUN, lambda p: folders(p.lake), 0o555, 1, "lake: cannot be written (Permission denied"),
         (RUN, lambda p: [p.root], 0o555, 1, ".dagster: Dagster's history cannot be kept there"),
         (("init", "sub"), lambda p: [p.root], 0o555, 1, "sub: cannot be written"),
-        (("demo", "sub"), lambda p: [p.root], 0o555, 1, "sub"),
         (("parse", "cloudtrail", "pipeline.yaml"), lambda p: [p.root / "pipeline.yaml"], 0, 2, "Permission denied"),
     ],
 )  # fmt: skip

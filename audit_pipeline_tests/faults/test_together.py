@@ -52,9 +52,9 @@ def test_a_run_waits_for_another(tmp_path: Path) -> None:
     project = Project.make(tmp_path / "project")
     trail.write_days(project.logs)
     with Lake.open(str(project.lake)).lock():
-        waiting = project.start("run", "--date", FIRST)
+        waiting = project.boxes(FIRST)
         with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(8)
+            waiting.wait(4)
         assert entries(project) == []
     out, err = waiting.communicate(timeout=120)
     assert checked(waiting.returncode, out, err).code == 0

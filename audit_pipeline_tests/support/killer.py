@@ -32,7 +32,6 @@ _SEND = "audit_pipeline.mail.delivery:send_now"
 POINTS = {
     "segment staged": Point(_PUBLISH, r"^raw/.*\.segment$", "before"),
     "segment published, no entry": Point(_CREATE, r"^raw/.*/manifest/", "before"),
-    "entry staged": Point("os:link", r"/raw/.*/manifest/", "before"),
     "entry created": Point(_CREATE, r"^raw/.*/manifest/", "after"),
     "one index file of two": Point(_PUBLISH, r"^index/.*\.parquet$", "after"),
     "index marker": Point(_WRITE, r"^index/.*\.json$", "after"),
@@ -40,10 +39,8 @@ POINTS = {
     "events published, rejects not": Point(_PUBLISH, r"^events/", "after"),
     "rejects published": Point(_PUBLISH, r"^rejects/", "after"),
     "completeness published": Point(_PUBLISH, r"^completeness/", "after"),
-    "detections staged": Point(_PUBLISH, r"^detections/", "before"),
     "kpis published": Point(_PUBLISH, r"^kpis/", "after"),
     "page before report.json": Point(_WRITE, r"^reports/.*/report\.html$", "after"),
-    "report.json, no mail": Point(_CREATE, r"^reports/.*/report\.json$", "after"),
     "intent stored, mail not sent": Point(_SEND, r"@", "before"),
     "mail sent, outcome not stored": Point(_SEND, r"@", "after"),
     "late day: events published": Point(_PUBLISH, r"^events/", "after", nth=2),

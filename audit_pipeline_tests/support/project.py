@@ -95,6 +95,21 @@ class Project:
             _argv(args), cwd=self.root, env=_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
+    def boxes(self, day: dt.date, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The night of a day without Dagster (`support.night`), mail sent, in a process of its own, not waited for."""
+        argv = [
+            *before,
+            sys.executable,
+            "-m",
+            "audit_pipeline_tests.support.night",
+            "pipeline.yaml",
+            day.isoformat(),
+            "send",
+        ]
+        return subprocess.Popen(
+            argv, cwd=self.root, env=_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
     def query(self, sql: str) -> list[dict[str, str]]:
         """Rows of a statement, through the command line."""
         said = self.cli("query", sql, "--format", "csv")
