@@ -193,7 +193,9 @@ class FilesSource:
 
 def _begun(data: bytes) -> bool:
     """Whether this is the beginning of a first line, or of a document on one line, that is being written just now."""
-    if len(data) >= _HEAD or b"\n" in data:
+    if (
+        not data or len(data) >= _HEAD or b"\n" in data
+    ):  # an empty file is named at once: it may be all that is left of one
         return False
     try:
         msgspec.json.decode(data)

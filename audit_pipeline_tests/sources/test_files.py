@@ -279,3 +279,12 @@ def test_probe_says_what_it_tried(world: World) -> None:
     assert [(probe.what, probe.ok) for probe in source_of(world.settings, SOURCE).probe()] == [("paths", False)]
     world.put("a.json", document(record(1)))
     assert all(probe.ok for probe in source_of(world.settings, SOURCE).probe())
+
+
+@pytest.mark.parametrize("name", ["fresh.json.gz", "fresh.json"])
+def test_a_file_without_content_is_named_however_young_it_is(world: World, name: str) -> None:
+    world.put("good.json", document(record(1)))
+    world.put(name, b"", NOON + HOUR)
+    world.night(NOON + HOUR)
+    assert world.uids() == ["e-1"]
+    assert [m.rsplit("/", 1)[1] for (m,) in world.rows("SELECT member FROM rejects WHERE reason = 'empty'")] == [name]
