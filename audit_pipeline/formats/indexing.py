@@ -25,7 +25,7 @@ from audit_pipeline.formats.records import MAX_DAMAGE
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.manifest import Entry
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.tables import INDEX_SCHEMA, TIME
+from audit_pipeline.lake.tables import INDEX_SCHEMA, TIME, index_folder
 
 _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
@@ -90,7 +90,7 @@ def version(form: Format) -> str:
 def ensure(lake: Lake, source: str, form: Format) -> list[dt.date]:
     """Index every segment that is not indexed yet; returns the days that got rows."""
     touched: set[dt.date] = set()
-    names = set(lake.names(f"index/source={source}"))
+    names = set(lake.names(index_folder(source)))
     for sequence in manifest.sequences(lake, source):
         marker = _read_marker(lake, source, sequence) if f"{sequence:08d}.json" in names else None
         if marker is None or marker.format != version(form):
@@ -100,9 +100,9 @@ def ensure(lake: Lake, source: str, form: Format) -> list[dt.date]:
 
 def markers(lake: Lake, source: str) -> dict[int, Marker]:
     """All markers of a source by sequence."""
-    names = [name for name in lake.names(f"index/source={source}") if name.endswith(".json")]
+    names = [name for name in lake.names(index_folder(source)) if name.endswith(".json")]
     return {
-        int(name[:-5]): msgspec.json.decode(lake.read(f"index/source={source}/{name}"), type=Marker) for name in names
+        int(name[:-5]): msgspec.json.decode(lake.read(f"{index_folder(source)}/{name}"), type=Marker) for name in names
     }
 
 
@@ -128,14 +128,14 @@ def input_hash(lake: Lake, source: str, day: dt.date, known: dict[int, Marker] |
 
 def file(source: str, day: dt.date, sequence: int) -> str:
     """The index file of a segment and day."""
-    return f"index/source={source}/day={day.isoformat()}/{sequence:08d}.parquet"
+    return f"{index_folder(source)}/day={day.isoformat()}/{sequence:08d}.parquet"
 
 
 def day_files(lake: Lake, source: str, form: Format, day: dt.date) -> list[str]:
     """The index files of a day, below the lake's root; one that was lost is made anew from raw."""
     wanted = [number for number, marker in sorted(markers(lake, source).items()) if day.isoformat() in marker.days]
     paths = [file(source, day, number) for number in wanted]
-    present = set(lake.names(f"index/source={source}/day={day.isoformat()}"))
+    present = set(lake.names(f"{index_folder(source)}/day={day.isoformat()}"))
     for number, path in zip(wanted, paths, strict=True):
         if path.rsplit("/", 1)[1] not in present:
             _index(lake, manifest.read(lake, source, number), form)
@@ -144,7 +144,7 @@ def day_files(lake: Lake, source: str, form: Format, day: dt.date) -> list[str]:
 
 def _read_marker(lake: Lake, source: str, sequence: int) -> Marker | None:
     try:
-        return msgspec.json.decode(lake.read(f"index/source={source}/{sequence:08d}.json"), type=Marker)
+        return msgspec.json.decode(lake.read(f"{index_folder(source)}/{sequence:08d}.json"), type=Marker)
     except msgspec.DecodeError:
         return None
 
@@ -159,7 +159,7 @@ def _index(lake: Lake, entry: Entry, form: Format) -> list[dt.date]:
         line += counts[-1]
     days = dict(_write_days(lake, entry, rows))
     marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()})
-    lake.write(f"index/source={entry.source}/{entry.sequence:08d}.json", msgspec.json.encode(marker))
+    lake.write(f"{index_folder(entry.source)}/{entry.sequence:08d}.json", msgspec.json.encode(marker))
     return sorted(days)
 
 

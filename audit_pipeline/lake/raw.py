@@ -18,9 +18,11 @@ from typing import BinaryIO
 import msgspec
 
 from audit_pipeline.clock import Clock, rfc3339
+from audit_pipeline.errors import LakeError
 from audit_pipeline.lake import manifest, merkle
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.tables import index_folder
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_MEMBERS = 20_000
@@ -50,9 +52,11 @@ def append(
     that the source was asked, and had nothing new, is a fact too.
 
     Raises:
+        LakeError: entries that were there are gone, or the lake cannot be written.
         FileExistsError: another collector was first; nothing of this call is lost, it is collected again.
     """
     sequence = (manifest.sequences(lake, source) or [0])[-1] + 1
+    _refuse_after_loss(lake, source, sequence)
     _remove_unacknowledged(lake, source, sequence)
     day = clock.now().date().isoformat()
     common = Entry(
@@ -140,6 +144,18 @@ class _Part:
             root=merkle.root([bytes.fromhex(member.sha256) for member in self._members]).hex(),
             members=self._members,
             collected_at="",
+        )
+
+
+def _refuse_after_loss(lake: Lake, source: str, sequence: int) -> None:
+    """An index of an entry that is not there says that the entry was: its segment is evidence, and nothing may be put in its place."""
+    lost = [
+        name for name in lake.names(index_folder(source)) if name.endswith(".json") and name >= f"{sequence:08d}.json"
+    ]
+    if lost:
+        raise LakeError(
+            f"{lake.path(manifest.file(source, int(lost[0][:-5])))}: the entry was there and is gone. Its segment was kept and nothing was collected. "
+            f"Bring the entry back from a copy of the lake; if it is lost for good, move {index_folder(source)} away and its segments with it."
         )
 
 

@@ -99,6 +99,12 @@ INDEX_SCHEMA = _schema(
 )  # fmt: skip
 """Columns of `index/source=S/day=D/<sequence>.parquet`; `reason` is null for a good record, else why it is a reject (`raw`: its first bytes)."""
 
+
+def index_folder(source: str) -> str:
+    """Where a source's index lies: a marker `<sequence>.json` for each indexed entry, and a folder a day."""
+    return f"index/source={source}"
+
+
 FINDINGS_SCHEMA = _schema(
     finding_id=_S, rule_id=_S, group_key=_S, title=_S, team=_S, owner=_S, severity=_S, state=_S, first_time=TIME, detected_at=TIME, due_at=TIME,
     acknowledged_at=TIME, proposed_at=TIME, approved_at=TIME, implemented_at=TIME, verified_at=TIME, closed_at=TIME, reopened=_I, n=_I, effect_id=_S, identity=_S,

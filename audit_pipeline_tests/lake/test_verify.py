@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from audit_pipeline.errors import LakeError
 from audit_pipeline.evidence import verify_all
 from audit_pipeline.lake import manifest, merkle, roots
 from audit_pipeline.lake.verify import Problem, verify
@@ -200,3 +201,18 @@ def test_the_daily_root_is_over_the_newest_heads(world: World) -> None:
     assert roots.daily_root(world.lake, [SOURCE, "another", SOURCE]) == expected
     _forge(world, 3)
     assert roots.daily_root(world.lake, [SOURCE, "another"]) != expected
+
+
+def test_after_the_newest_entry_is_lost_no_collection_removes_its_segment(world: World) -> None:
+    """The index remembers the entry: it was acknowledged, and nothing may be put in its place."""
+    world.index()
+    last = manifest.read(world.lake, SOURCE, 3)
+    kept = world.lake.read(str(last.segment))
+    entry = world.lake.read(manifest.file(SOURCE, 3))
+    world.lake.remove(manifest.file(SOURCE, 3))
+    with pytest.raises(LakeError, match="the entry was there and is gone"):
+        world.collect(NOON + 5 * HOUR)
+    assert world.lake.read(str(last.segment)) == kept
+    world.lake.write(manifest.file(SOURCE, 3), entry)
+    assert world.collect(NOON + 5 * HOUR).entries[-1].sequence == 4
+    assert _problems(world) == []
