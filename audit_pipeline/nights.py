@@ -15,6 +15,7 @@ from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock, rfc3339
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
+from audit_pipeline.quality.reasons import LOWERING
 from audit_pipeline.settings import Settings
 from audit_pipeline.terminal import say
 
@@ -39,18 +40,7 @@ class DayState:
         """Whether `run` may end with 0 for it: not missing, not partial for more than a window's edge, no rejects."""
         if self.verdict == "missing" or self.rejects:
             return False
-        lowering = {
-            "silent",
-            "rejects",
-            "mismatch",
-            "unreadable",
-            "corrupt",
-            "collection_failed",
-            "source_partial",
-            "sender_silent",
-            "no_data",
-        }
-        return self.verdict != "partial" or not lowering & set(self.codes)
+        return self.verdict != "partial" or not (LOWERING - {"window_edge"}) & set(self.codes)
 
 
 def day_states(settings: Settings, lake: Lake, days: Sequence[dt.date]) -> list[DayState]:

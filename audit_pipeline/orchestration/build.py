@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from audit_pipeline.errors import ConfigError
+from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.assets.days import day_assets
 from audit_pipeline.orchestration.assets.reports import report_assets
 from audit_pipeline.orchestration.assets.sources import events_asset, raw_asset
@@ -59,7 +60,7 @@ def _stand_in(problem: str) -> dg.Definitions:
 
     @dg.asset(
         group_name="configuration",
-        description=f"**No configuration is in use.**\n\n```\n{problem}\n```\n\nThe other assets show the graph of an example. `make demo`, then `make ui`, shows one with data.",
+        description=f"**No configuration is in use.**\n\n> {md.markdown(problem)}\n\nThe other assets show the graph of an example. `make demo`, then `make ui`, shows one with data.",
     )
     def configuration_is_missing() -> None:
         raise dg.Failure(description=problem, allow_retries=False)

@@ -43,3 +43,10 @@ def cell(value: Any) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
     return visible(str(value), MAX_TEXT)
+
+
+def markdown(text: str) -> str:
+    """Text as one Markdown paragraph, with what Markdown would take for markup made harmless."""
+    for sign in "\\`*_{}[]<>()#+-!|":
+        text = text.replace(sign, "\\" + sign)
+    return " ".join(text.split())

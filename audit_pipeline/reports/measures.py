@@ -8,7 +8,7 @@ from __future__ import annotations
 from audit_pipeline.reports.coverage import NOT_COMPUTED
 from audit_pipeline.reports.inputs import Inputs, Row
 
-_SHOWN = (
+SHOWN = (
     "value",
     "unit",
     "n",
@@ -57,5 +57,5 @@ def _kpi(inputs: Inputs, kpi_id: str, kpi: object | None) -> Row:
 def _shown(row: Row | None) -> Row:
     """The numbers of one row; a day without a row has no data, which is not 0."""
     if row is None:
-        return {**dict.fromkeys(_SHOWN), "state": "no_data", "verdict": NOT_COMPUTED}
-    return {name: row[name] for name in _SHOWN}
+        return {**dict.fromkeys(SHOWN), "state": "no_data", "verdict": NOT_COMPUTED}
+    return {name: row[name] for name in SHOWN}

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from audit_pipeline.reports.measures import SHOWN
 from audit_pipeline.reports.text import csv_cell
 
 _FINDINGS = (
@@ -46,21 +47,6 @@ _DAYS = (
     "future",
     "edition",
 )
-_KPI = (
-    "value",
-    "unit",
-    "n",
-    "population",
-    "low",
-    "high",
-    "previous",
-    "trend",
-    "target",
-    "state",
-    "verdict",
-    "days_used",
-    "days_left_out",
-)
 
 
 def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
@@ -68,7 +54,7 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
     return {
         "findings.csv": _csv(_FINDINGS, ([row[name] for name in _FINDINGS] for row in report["findings"])),
         "sources.csv": _csv(("source", *_DAYS, "reasons"), _source_rows(report)),
-        "kpis.csv": _csv(("kpi_id", "scope", "day", *_KPI), _kpi_rows(report)),
+        "kpis.csv": _csv(("kpi_id", "scope", "day", *SHOWN), _kpi_rows(report)),
     }
 
 
@@ -84,9 +70,9 @@ def _source_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
 def _kpi_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
     for kpi in report["kpis"]:
         for row in kpi["history"]:
-            yield [kpi["id"], "all", row["day"], *(row[name] for name in _KPI)]
+            yield [kpi["id"], "all", row["day"], *(row[name] for name in SHOWN)]
         for row in kpi["detail"]:
-            yield [kpi["id"], row["scope"], report["day"], *(row[name] for name in _KPI)]
+            yield [kpi["id"], row["scope"], report["day"], *(row[name] for name in SHOWN)]
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

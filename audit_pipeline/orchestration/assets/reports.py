@@ -43,7 +43,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "state": md.cell(edition.report["state"]),
                 "edition": edition.number,
                 "page": dg.MetadataValue.path(lake.path(f"{edition.folder}/report.html")),
-                "summary": dg.MetadataValue.md(_summary(edition.report)),
+                "summary": dg.MetadataValue.md(f"**{md.markdown(str(md.cell(edition.report['verdict'])))}**"),
             }
         )
 
@@ -89,11 +89,3 @@ def _failed_sources(lake: Lake, day: str) -> list[str]:
         return [str(row[0]) for row in con.execute(query).fetchall()]
     finally:
         con.close()
-
-
-def _summary(report: dict[str, object]) -> str:
-    """The head of the report as Markdown, with what Markdown would take for markup made harmless."""
-    text = str(md.cell(report["verdict"]))
-    for sign in "\\`*_{}[]<>()#+-!|":
-        text = text.replace(sign, "\\" + sign)
-    return f"**{text}**"
