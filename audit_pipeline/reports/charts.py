@@ -21,6 +21,7 @@ from audit_pipeline.reports.measures import INCOMPLETE
 Row = dict[str, Any]
 CELL, GAP, HEIGHT = 30, 4, 22
 WIDTH, PLOT = 560, 150
+_NOTHING = 1e-9  # below it a scale would be finer than a drawing shows, and its powers of ten run out
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _NICE_SECONDS = (60, 120, 300, 600, 900, 1_200, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 
@@ -122,7 +123,7 @@ def ceiling(history: Sequence[Row]) -> float:
     found = [row[name] for row in history for name in ("value", "high", "target") if row[name] is not None]
     shares = all(row["unit"] in (None, "share", "ratio", "rate") for row in history)
     largest = max((value for value in found if math.isfinite(value)), default=1.0)
-    if largest <= 0:
+    if largest < _NOTHING:
         return 1.0
     if shares and 0.5 < largest <= 1:
         return 1.0

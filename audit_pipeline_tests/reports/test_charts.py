@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit_pipeline.reports import charts, picture
@@ -60,6 +60,7 @@ def test_hatching_stays_in_its_frame(width: float, height: float, step: float) -
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e12)), min_size=1, max_size=30))
+@example([5e-324])
 def test_a_line_stays_under_its_ceiling_and_a_gap_stays_a_gap(values: list[float | None]) -> None:
     history = [point(value) for value in values]
     assert all(value is None or value <= charts.ceiling(history) * 1.001 for value in values)
