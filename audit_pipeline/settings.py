@@ -89,9 +89,9 @@ class SourceSettings(Section):
     storage: dict[str, Any] = Field(
         default_factory=dict, description="options for fsspec, such as endpoint_url; no secrets"
     )
-    zone: str = Field(default="UTC", description="time zone where the format has none" + NOT_YET)
+    zone: str = Field(default="UTC", description="IANA time zone of stamps where the format has none")
     year: int | None = Field(
-        default=None, description="year where the format has none and the file's time does not tell it" + NOT_YET
+        default=None, description="year where the format has none and the file's time does not tell it"
     )
     team: Name | None = Field(default=None, description="who owns the source")
     settles_after: Duration = Field(

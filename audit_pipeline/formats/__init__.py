@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from audit_pipeline.errors import UsageError
-from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.base import Configurable, Format
 
 _MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse"}
 
@@ -26,3 +27,17 @@ def get(name: str) -> Format:
         raise UsageError(f"unknown format {name!r}: this version knows {', '.join(names())}.")
     found: Format = importlib.import_module(f"audit_pipeline.formats.{name}").FORMAT
     return found
+
+
+def open_format(name: str, *, year: int | None = None, zone: str = "UTC", mapping: Path | None = None) -> Format:
+    """The format with its settings; a mapping file makes a format of any name (`jsonl`).
+
+    Raises:
+        UserError: there is no such format, it takes no mapping, or a setting is wrong.
+    """
+    form = get("jsonl" if mapping is not None and name not in names() else name)
+    if isinstance(form, Configurable):
+        return form.configured(year=year, zone=zone, mapping=mapping)
+    if mapping is not None:
+        raise UsageError(f"format {name} takes no mapping: leave out --mapping.")
+    return form

@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 Framing = Literal["document", "lines"]
 
@@ -36,11 +37,14 @@ class Keys:
     """What the index needs of each record, in the order of the records; a reject has a reason, and no time where it has none."""
 
     key: list[bytes]
-    """identity at the source, such as CloudTrail's eventID; the record itself where there is none"""
+    """identity at the source, such as CloudTrail's eventID; the record itself (`records.numbered`) where there is none"""
     time_us: list[int | None]
     """event time in microseconds since 1970 UTC"""
     reason: list[str | None]
     detail: list[str | None]
+    version: list[int] | None = None
+    """which record of a key is the newest where the source tells (the greatest; Kubernetes: the stage); else visible time decides.
+    Records of a key with different versions are parts of one event, not repetitions"""
 
 
 class Format(Protocol):
@@ -50,14 +54,20 @@ class Format(Protocol):
     version: int
     """raised whenever index or columns change: days are then indexed and computed anew"""
 
+    variant: str
+    """what else index and columns depend on, such as zone and year; empty where nothing"""
+
     @property
-    def structure(self) -> str:
-        """DuckDB `json_transform` structure that the column expressions read as `r`."""
+    def record(self) -> str:
+        """SQL expression over `doc` (a record's text) that gives what the column expressions read as `r`.
+
+        Null where the text cannot be read; it must not fail, whatever the text. For JSON: `json_record`.
+        """
         ...
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Event column to SQL expression over `r` (the transformed record) and `doc` (its JSON text); absent columns are null."""
+        """Event column to SQL expression over `r`, `doc` and `"time"`; absent columns are null."""
         ...
 
     def framing(self, head: bytes) -> Framing:
@@ -72,6 +82,24 @@ class Format(Protocol):
         """Cut an inflated member into records; `whole` is false where the member was cut short. Never raises on bad input."""
         ...
 
-    def keys(self, records: Sequence[bytes]) -> Keys:
-        """Key, time and fate of each record."""
+    def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:
+        """Key, time and fate of each record of one member; `visible` is the member's visible time, for stamps without a year."""
         ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """A format whose records lack year or zone, or whose fields are named by a mapping file."""
+
+    def configured(self, *, year: int | None, zone: str, mapping: Path | None) -> Format:
+        """The format with these settings; its `variant` tells them.
+
+        Raises:
+            UserError: a setting is wrong or missing; says which and what to do.
+        """
+        ...
+
+
+def json_record(structure: str) -> str:
+    """`Format.record` of JSON: a `json_transform` structure, guarded against text that is none."""
+    return f"json_transform(CASE WHEN json_valid(doc) THEN doc END, '{structure.replace(chr(39), chr(39) * 2)}')"

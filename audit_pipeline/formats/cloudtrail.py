@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from audit_pipeline.formats._cloudtrail import STRUCTURE, columns
-from audit_pipeline.formats.base import Framing, Keys, Split
+from audit_pipeline.formats.base import Framing, Keys, Split, json_record
 from audit_pipeline.formats.records import split_json
 
 _NAME = re.compile(r"(?:^|[/\\])\d+_CloudTrail(?:-Insight)?_[A-Za-z0-9-]+_(\d{8}T\d{4})Z_[^/\\]*$")
@@ -133,11 +133,12 @@ class CloudTrail:
 
     name = "cloudtrail"
     version = 1
+    variant = ""
 
     @property
-    def structure(self) -> str:
+    def record(self) -> str:
         """What drifts between operations stays JSON text; a number where text is usual becomes text."""
-        return json.dumps(STRUCTURE)
+        return json_record(json.dumps(STRUCTURE))
 
     @functools.cached_property
     def columns(self) -> Mapping[str, str]:
@@ -169,7 +170,7 @@ class CloudTrail:
             found.records = [_unwrap(record) for record in found.records]
         return found
 
-    def keys(self, records: Sequence[bytes]) -> Keys:
+    def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:  # noqa: ARG002
         """Id and time of each event; a digest document has its end time and itself as the key."""
         heads = _heads(records)
         fates = [

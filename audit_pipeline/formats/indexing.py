@@ -23,13 +23,13 @@ from audit_pipeline.formats.base import Damage, Format, Keys
 from audit_pipeline.formats.inflate import inflate
 from audit_pipeline.formats.records import MAX_DAMAGE
 from audit_pipeline.lake import manifest, raw
-from audit_pipeline.lake.manifest import Entry
+from audit_pipeline.lake.manifest import Entry, Member
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import INDEX_SCHEMA, TIME, index_folder
 
 _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
-LAYOUT = 1
+LAYOUT = 2
 """Raised when index files change in themselves."""
 _DICTIONARY = ["source", "segment", "member", "reason", "detail", "visible_time"]
 _COMPRESSION = {
@@ -57,6 +57,7 @@ class _Rows:
     line: list[int | None] = field(default_factory=list)
     key_hash: list[bytes | None] = field(default_factory=list)
     content_hash: list[bytes | None] = field(default_factory=list)
+    version: list[int | None] = field(default_factory=list)
     time_us: list[int | None] = field(default_factory=list)
     day: list[int] = field(default_factory=list)
     reason: list[str | None] = field(default_factory=list)
@@ -70,6 +71,7 @@ class _Rows:
         self.line.append(line)
         self.key_hash.append(None)
         self.content_hash.append(None)
+        self.version.append(None)
         self.time_us.append(None)
         self.day.append(day)
         self.reason.append(reason)
@@ -83,8 +85,9 @@ def kept(piece: bytes) -> str:
 
 
 def version(form: Format) -> str:
-    """What an index was made by: format, its version, and the layout of the index."""
-    return f"{form.name}/{form.version}.{LAYOUT}"
+    """What an index was made by: format, its version and settings, and the layout of the index."""
+    variant = f"+{hashlib.sha256(form.variant.encode()).hexdigest()[:16]}" if form.variant else ""
+    return f"{form.name}/{form.version}.{LAYOUT}{variant}"
 
 
 def ensure(lake: Lake, source: str, form: Format) -> list[dt.date]:
@@ -179,7 +182,7 @@ def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_lin
         if not records:
             rows.add_reject(number, None, day, "corrupt", inflated.detail)
         return len(records)
-    _add_records(rows, number, first_line, day, records, form.keys(records))
+    _add_records(rows, number, first_line, day, records, form.keys(records, _visible(member)))
     damaged = list(split.damaged) if split else []
     if inflated.fault and not any(damage.reason == inflated.fault for damage in damaged):
         damaged.append(Damage(len(inflated.data), inflated.fault, inflated.detail))
@@ -196,6 +199,7 @@ def _add_records(rows: _Rows, number: int, first_line: int, day: int, records: l
     rows.line += range(first_line, first_line + len(records))
     rows.key_hash += map(xxh3_128_digest, keys.key)
     rows.content_hash += map(xxh3_128_digest, records)
+    rows.version += keys.version if keys.version is not None else [None] * len(records)
     rows.time_us += keys.time_us
     rows.day += [day if time is None else time // _DAY_US for time in keys.time_us]
     rows.reason += keys.reason
@@ -232,6 +236,7 @@ def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date
             "line": pa.array(rows.line, pa.int64()),
             "key_hash": pa.array(rows.key_hash, pa.binary(16)),
             "content_hash": pa.array(rows.content_hash, pa.binary(16)),
+            "version": pa.array(rows.version, pa.int64()),
             "time": pa.array(rows.time_us, pa.int64()).cast(TIME),
             "visible_time": visible.take(pa.array(members)),
             "reason": pa.array(rows.reason, pa.string()),
@@ -253,6 +258,10 @@ def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date
 
 def _constant(value: Any, length: int) -> pa.Array:
     return pa.array([value], pa.string()).take(pa.array(np.zeros(length, dtype=np.int64)))
+
+
+def _visible(member: Member) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(member.visible_time) if member.visible_time else None
 
 
 def _micros(stamp: str | None) -> int | None:

@@ -11,15 +11,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
 
 from audit_pipeline import formats
 from audit_pipeline.clock import rfc3339
-from audit_pipeline.errors import UsageError
-from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.base import Format, Keys
 from audit_pipeline.formats.inflate import Inflated, inflate
 from audit_pipeline.formats.records import MAX_DAMAGE, texts
 from audit_pipeline.lake.views import quote
@@ -32,17 +31,15 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _OUTCOMES = {1: "success", 2: "failure"}
 _AUTHENTICATION = 3002
 _BATCH = pa.schema(
-    [("doc", pa.string()), ("raw", pa.string()), ("n", pa.int64()), ("time", TIME), ("copies", pa.int32())]
+    [
+        ("doc", pa.string()),
+        ("raw", pa.string()),
+        ("n", pa.int64()),
+        ("time", TIME),
+        ("copies", pa.int32()),
+        ("parts", pa.int32()),
+    ]
 )
-
-
-@runtime_checkable
-class Configurable(Protocol):
-    """A format whose records lack year or zone, or whose fields are named by a mapping file."""
-
-    def configured(self, *, year: int | None, zone: str, mapping: Path | None) -> Format:
-        """The format with these settings."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,16 @@ class Parsed:
     lines: Iterator[str]
     events: int = 0
     duplicates: int = 0
+    parts: int = 0
+    """records merged into an event that another record stands for"""
     rejects: list[Reject] = field(default_factory=list)
 
     @property
     def summary(self) -> dict[str, int]:
-        """Counts; records = events + rejects + duplicates."""
+        """Counts; records = events + rejects + duplicates, and what was merged."""
         rejects = len(self.rejects)
         return {
-            "records": self.events + rejects + self.duplicates,
+            "records": self.events + rejects + self.duplicates + self.parts,
             "events": self.events,
             "rejects": rejects,
             "duplicates": self.duplicates,
@@ -88,6 +87,8 @@ class _Good:
     record: bytes
     time_us: int
     copies: int = 0
+    parts: int = 0
+    """further records that are parts of this event, such as the other stages of a request"""
 
 
 def parse(
@@ -116,7 +117,7 @@ def parse(
     Raises:
         UsageError: there is no such format, or it takes no mapping.
     """
-    form = _configured(format_name, year, zone, mapping)
+    form = formats.open_format(format_name, year=year, zone=zone, mapping=mapping)
     inflated = inflate(data, name)
     split = form.split(inflated.data, inflated.whole) if inflated.data or inflated.whole else None
     records = split.records if split else []
@@ -136,15 +137,6 @@ def parse(
     return result
 
 
-def _configured(format_name: str, year: int | None, zone: str, mapping: Path | None) -> Format:
-    form = formats.get(format_name)
-    if isinstance(form, Configurable):
-        return form.configured(year=year, zone=zone, mapping=mapping)
-    if mapping is not None:
-        raise UsageError(f"format {format_name} takes no mapping: leave out --mapping.")
-    return form
-
-
 def _tell_fault(inflated: Inflated, result: Parsed) -> None:
     """That the archive is broken, unless a reject says so already."""
     if inflated.fault and not any(reject.reason == inflated.fault for reject in result.rejects):
@@ -156,27 +148,44 @@ def _sorted_out(
 ) -> list[_Good]:
     """The records that become events; rejects and further copies are told in the result."""
     keys = form.keys(records)
-    seen: dict[bytes, _Good] = {}
+    seen: dict[tuple[bytes, bytes], _Good] = {}
     bad: list[tuple[int, str, str]] = []
-    for n, (record, time, reason, detail) in enumerate(
-        zip(records, keys.time_us, keys.reason, keys.detail, strict=True)
+    for n, (key, record, time, reason, detail) in enumerate(
+        zip(keys.key, records, keys.time_us, keys.reason, keys.detail, strict=True)
     ):
         if reason is not None or time is None:
             bad.append((n, reason or "no_time", detail or ""))
-        elif record in seen:
-            seen[record].copies += 1
+        elif (key, record) in seen:
+            seen[key, record].copies += 1
         else:
-            seen[record] = _Good(n, record, time)
+            seen[key, record] = _Good(n, record, time)
     good = list(seen.values())
-    unreadable = _unreadable(con, good)
+    unreadable = _unreadable(con, form, good)
     for found in good:
         if found.line in unreadable:
             bad.append((found.line, "not_json", "the engine cannot read this record"))
             bad += [(found.line, "not_json", "a further copy of a record that cannot be read")] * found.copies
-    good = [found for found in good if found.line not in unreadable]
+    good = _merged([found for found in good if found.line not in unreadable], keys)
     result.duplicates = sum(found.copies for found in good)
+    result.parts = sum(found.parts for found in good)
     _reject(result, data, bad, records)
     return good
+
+
+def _merged(good: list[_Good], keys: Keys) -> list[_Good]:
+    """One event for the records of a key that are parts of it: the newest stands for them, as in the lake."""
+    if keys.version is None:
+        return good
+    newest: dict[bytes, _Good] = {}
+    kept: list[_Good] = []
+    for found in sorted(good, key=lambda item: (-keys.version[item.line], item.line)):  # type: ignore[index]
+        first = newest.setdefault(keys.key[found.line], found)
+        if first is found or keys.version[first.line] == keys.version[found.line]:
+            kept.append(found)
+        else:
+            first.parts += 1
+            first.copies += found.copies
+    return sorted(kept, key=lambda item: item.line)
 
 
 def _reject(result: Parsed, data: bytes, bad: list[tuple[int, str, str]], records: Sequence[bytes]) -> None:
@@ -215,14 +224,15 @@ def _batch(good: Sequence[_Good]) -> pa.Table:
         pa.array([found.line for found in good], pa.int64()),
         pa.array([found.time_us for found in good], pa.int64()).cast(TIME),
         pa.array([found.copies for found in good], pa.int32()),
+        pa.array([found.parts for found in good], pa.int32()),
     ]
     return pa.table(columns, schema=_BATCH)
 
 
-def _unreadable(con: duckdb.DuckDBPyConnection, good: Sequence[_Good]) -> set[int]:
-    """Records that the engine's JSON reader refuses, though the format found key and time in them."""
+def _unreadable(con: duckdb.DuckDBPyConnection, form: Format, good: Sequence[_Good]) -> set[int]:
+    """Records that the engine's reader refuses, though the format found key and time in them."""
     con.register("batch", _batch(good))
-    return {row[0] for row in con.execute("SELECT n FROM batch WHERE NOT json_valid(doc)").fetchall()}
+    return {row[0] for row in con.execute(f"SELECT n FROM batch WHERE ({form.record}) IS NULL").fetchall()}
 
 
 def _lines(
@@ -247,7 +257,7 @@ def _statement(form: Format) -> str:
         "time": '"time"',
         "x_format": quote(f"{form.name}/{form.version}"),
         "x_line": "n",
-        "x_records": "1 + copies",
+        "x_records": "1 + copies + parts",
         "x_duplicates": "copies",
         "raw_data": "raw",
     }
@@ -255,7 +265,7 @@ def _statement(form: Format) -> str:
         f'({own.get(column.name) or form.columns.get(column.name, "NULL")})::{_SQL[str(column.kind)]} AS "{column.name}"'
         for column in COLUMNS
     )
-    return f"SELECT {chosen} FROM (SELECT *, json_transform(doc, {quote(form.structure)}) AS r FROM batch)"
+    return f"SELECT {chosen} FROM (SELECT *, {form.record} AS r FROM batch)"
 
 
 _SQL = {"string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "bool": "BOOLEAN", "date32[day]": "DATE", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "double": "DOUBLE"}  # fmt: skip

@@ -1,6 +1,6 @@
 """Cutting an inflated member into records without parsing them, and naming what is no record.
 
-Belongs here: JSON documents, arrays, JSON lines, concatenated objects, whole or damaged. Not here: what a record means.
+Belongs here: JSON documents, arrays, JSON lines, concatenated objects, lines of text, whole or damaged. Not here: what a record means.
 The fast path keeps slices of the input (`msgspec.Raw`); damaged input is scanned record by record, so that one bad byte costs one
 record and not the file.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -93,6 +93,45 @@ def _fast_lines(data: bytes) -> Split | None:
     except _UNREADABLE:
         return None
     return Split(lines)
+
+
+def split_lines(data: bytes, *, whole: bool) -> Split:
+    """Cut text into its lines that are not blank; an unfinished last line of a member that was cut short is `truncated`."""
+    data = data.removeprefix(_BOM)
+    lines = data.split(b"\n")
+    found = Split([line for line in map(_line, lines[:-1]) if line])
+    last = _line(lines[-1])
+    if last and whole:
+        found.records.append(last)
+    elif not whole:
+        detail = (
+            "the member ends inside this line"
+            if last
+            else "the member ends before its end; its lines up to there are whole"
+        )
+        found.damaged.append(Damage(len(data) - len(lines[-1]), "truncated", detail, last[:MAX_DAMAGE]))
+    if not found.records and not found.damaged:
+        found.damaged.append(Damage(0, "empty", "the file has no content"))
+    return found
+
+
+def _line(line: bytes) -> bytes:
+    line = line.removesuffix(b"\r")
+    return line if line.strip() else b""
+
+
+def numbered(records: Sequence[bytes]) -> list[bytes]:
+    """Identities of records without an id: the record, and which of its equals in the member it is.
+
+    So two equal lines of a log are two events, and the same file collected again, whole or rotated, is none more.
+    """
+    seen: dict[bytes, int] = {}
+    found = []
+    for record in records:
+        n = seen.get(record, 0)
+        seen[record] = n + 1
+        found.append(record if n == 0 else b"%b\n%d" % (record, n))
+    return found
 
 
 @functools.cache

@@ -32,13 +32,13 @@ ROW_GROUP = 8_192
 """Rows; small enough that the buffers of a group stay in the processor's cache while it is encoded."""
 
 _PLAN = """
-WITH good AS (SELECT key_hash, content_hash, sequence, line, visible_time, time FROM idx WHERE reason IS NULL),
+WITH good AS (SELECT key_hash, content_hash, version, sequence, line, visible_time, time FROM idx WHERE reason IS NULL),
 keyed AS (SELECT key_hash, count(*) AS n, any_value(sequence) AS sequence, any_value(line) AS line, any_value(time) AS time, any_value(visible_time) AS visible_time FROM good GROUP BY key_hash),
 several AS (
-  SELECT key_hash, sequence, line, time, visible_time, count(*) OVER same AS n, dense_rank() OVER (same ORDER BY content_hash) AS version,
-         row_number() OVER (same ORDER BY visible_time DESC NULLS LAST, content_hash DESC, sequence, line) AS place
+  SELECT key_hash, sequence, line, time, visible_time, count(*) OVER same AS n, dense_rank() OVER (same ORDER BY content_hash) AS content,
+         row_number() OVER (same ORDER BY version DESC NULLS LAST, visible_time DESC NULLS LAST, content_hash DESC, sequence, line) AS place
   FROM good SEMI JOIN (SELECT key_hash FROM keyed WHERE n > 1) USING (key_hash) WINDOW same AS (PARTITION BY key_hash)),
-versions AS (SELECT key_hash, max(version) AS versions FROM several GROUP BY key_hash)
+versions AS (SELECT key_hash, max(content) AS versions FROM several GROUP BY key_hash)
 SELECT sequence, line, time, visible_time, 1::INTEGER AS records, 0::INTEGER AS duplicates FROM keyed WHERE n = 1
 UNION ALL
 SELECT sequence, line, time, visible_time, n::INTEGER, (n - versions)::INTEGER FROM several JOIN versions USING (key_hash) WHERE place = 1
@@ -124,7 +124,7 @@ def _index_view(con: duckdb.DuckDBPyConnection, lake: Lake, source: str, form: F
 
 
 def _plan(con: duckdb.DuckDBPyConnection) -> dict[int, _Winners]:
-    """Winners by sequence: of equal keys the newest version, then the greatest content hash, so that order of collection does not matter."""
+    """Winners by sequence: of equal keys the newest version (as the source counts, else by visible time), then the greatest content hash, so that order of collection does not matter."""
     table = con.sql(_PLAN).to_arrow_table().combine_chunks()
     table = table.sort_by([("sequence", "ascending"), ("line", "ascending")])
     sequences = table["sequence"].to_numpy()
@@ -228,7 +228,7 @@ def _statement(form: Format, source: str, day: dt.date, target: str, wanted: str
     }
     kv = ", ".join(f"{quote('audit_pipeline.' + key)}: {quote(value)}" for key, value in note.items())
     return (
-        f"COPY (SELECT {chosen} FROM (SELECT *, json_transform(CASE WHEN json_valid(doc) THEN doc END, {quote(form.structure)}) AS r FROM batch)) "
+        f"COPY (SELECT {chosen} FROM (SELECT *, {form.record} AS r FROM batch)) "
         f"TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
     )
 

@@ -93,11 +93,12 @@ INDEX_SCHEMA = _schema(
     line=_I,
     key_hash=pa.binary(16),
     content_hash=pa.binary(16),
+    version=_I,
     time=TIME,
     visible_time=TIME,
     reason=_S, detail=_S, raw=_S,
 )  # fmt: skip
-"""Columns of `index/source=S/day=D/<sequence>.parquet`; `reason` is null for a good record, else why it is a reject (`raw`: its first bytes)."""
+"""Columns of `index/source=S/day=D/<sequence>.parquet`; `version` is the source's own order among records of a key; `reason` is null for a good record, else why it is a reject (`raw`: its first bytes)."""
 
 
 def index_folder(source: str) -> str:

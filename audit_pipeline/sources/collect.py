@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from audit_pipeline import __version__, formats
 from audit_pipeline.clock import Clock
@@ -48,8 +49,12 @@ class Collected:
 
 
 def format_of(settings: Settings, name: str) -> Format:
-    """The record format of a configured source."""
-    return formats.get(settings.sources[name].format)
+    """The record format of a configured source; `formats/<format>.yaml` beside the configuration is its mapping."""
+    configured = settings.sources[name]
+    mapping = Path(settings.resolve(f"formats/{configured.format}.yaml"))
+    return formats.open_format(
+        configured.format, year=configured.year, zone=configured.zone, mapping=mapping if mapping.is_file() else None
+    )
 
 
 def source_of(settings: Settings, name: str) -> Source:

@@ -25,8 +25,8 @@ class _Newer(CloudTrail):
 
     version = 99
 
-    def keys(self, records: Sequence[bytes]) -> Keys:
-        found = super().keys(records)
+    def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:
+        found = super().keys(records, visible)
         found.time_us = [None if time is None else time + 86_400_000_000 for time in found.time_us]
         return found
 

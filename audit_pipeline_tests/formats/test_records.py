@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit_pipeline.formats.base import Split
 from audit_pipeline.formats.cloudtrail import FORMAT as CLOUDTRAIL
-from audit_pipeline.formats.records import MAX_DAMAGE, harmless, split_json, texts
+from audit_pipeline.formats.records import MAX_DAMAGE, harmless, numbered, split_json, split_lines, texts
 
 
 def _split(data: bytes, whole: bool = True) -> Split:
@@ -268,3 +268,25 @@ def test_bytes_that_are_no_utf8_stop_nothing_wherever_they_stand(part: bytes) ->
         assert B not in data or records[-1] == B
         keys = CLOUDTRAIL.keys(records)
         assert B not in data or (keys.key[-1], keys.reason[-1]) == (b"e1", None)
+
+
+@given(st.lists(st.binary(max_size=12), max_size=12), st.booleans())
+def test_lines_are_all_there_and_blank_ones_are_none(parts: list[bytes], whole: bool) -> None:
+    lines = [part.replace(b"\n", b" ") for part in parts]
+    data = b"\n".join(lines)
+    found = split_lines(data, whole=whole)
+    wanted = [line.removesuffix(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    expected = [line for line in wanted if line.strip()]
+    last_is_unsure = not whole and bool(wanted[-1].strip())
+    assert found.records == (expected[:-1] if last_is_unsure else expected)
+    assert [damage.reason for damage in found.damaged] == (
+        ["truncated"] if not whole else [] if expected else ["empty"]
+    )
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"a\n1"]), max_size=20))
+def test_equal_lines_are_told_apart_and_the_same_file_has_the_same_identities(records: list[bytes]) -> None:
+    lines = [record.replace(b"\n", b" ") for record in records]
+    assert len(set(numbered(lines))) == len(lines)
+    assert numbered(lines) == numbered(list(lines))
+    assert sorted(numbered(lines)) == sorted(numbered(lines[::-1])), "the order of a file's lines does not matter"
