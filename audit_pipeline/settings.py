@@ -170,6 +170,9 @@ class RetentionSettings(Section):
 
     raw: Duration = Field(default=dt.timedelta(days=400), description="the bytes as collected" + NOT_YET)
     events: Duration = Field(default=dt.timedelta(days=400), description="tables made from them" + NOT_YET)
+    runs: Duration = Field(
+        default=dt.timedelta(days=400), description="Dagster's history of runs; the job `prune` deletes older ones"
+    )
 
 
 class Settings(Section):
@@ -201,7 +204,7 @@ class Settings(Section):
     reports: ReportSettings = ReportSettings()
     smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")
     retention: RetentionSettings = RetentionSettings()
-    heartbeat_url: str | None = Field(default=None, description="called after each good night" + NOT_YET)
+    heartbeat_url: str | None = Field(default=None, description="called by GET after each good night that is mailed, for a watcher outside")
     _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
 
     @model_validator(mode="after")

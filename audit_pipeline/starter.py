@@ -66,7 +66,7 @@ hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   
 releases: null                     # CSV file with the columns time,service,version,change_id
 scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
 budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
-retention: {raw: 400d, events: 400d}   # how long evidence and tables are kept; today nothing is deleted
+retention: {raw: 400d, events: 400d, runs: 400d}   # evidence and tables (today nothing of them is deleted); runs: Dagster's own history
 heartbeat_url: null                # called after each good night, so that a silent pipeline is noticed elsewhere
 
 # Beside this file, found by name: rules/ (Sigma detections), kpis/ (KPI definitions), expectations/ (suites of checks)

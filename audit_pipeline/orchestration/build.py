@@ -12,12 +12,17 @@ import dagster as dg
 from audit_pipeline.errors import ConfigError
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.assets.days import day_assets
-from audit_pipeline.orchestration.assets.reports import report_assets
+from audit_pipeline.orchestration.assets.reports import periodic_assets, report_assets
 from audit_pipeline.orchestration.assets.sources import events_asset, raw_asset
 from audit_pipeline.orchestration.checks import completeness_checks
-from audit_pipeline.orchestration.jobs import nightly, recompute
-from audit_pipeline.orchestration.schedules import nightly_schedule
-from audit_pipeline.orchestration.sensors import late_records_sensor, run_failure_sensor
+from audit_pipeline.orchestration.jobs import PERIODIC, nightly, periodic_report, prune, recompute
+from audit_pipeline.orchestration.schedules import nightly_schedule, periodic_schedule, prune_schedule
+from audit_pipeline.orchestration.sensors import (
+    check_failure_sensor,
+    late_records_sensor,
+    missed_nights_sensor,
+    run_failure_sensor,
+)
 from audit_pipeline.settings import Settings
 
 _EXAMPLE = """
@@ -33,16 +38,27 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         # checks by partition are a preview, some of Dagster's own calls use beta parameters: known, pinned, and said once in docs/adr
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        night, again = nightly(), recompute(settings)
+        night, again, pruning = nightly(), recompute(settings), prune(settings)
+        reports = {kind: periodic_report(kind) for kind in PERIODIC}
         sources = [
             asset for name in settings.sources for asset in (raw_asset(settings, name), events_asset(settings, name))
         ]
+        periods = [asset for kind in PERIODIC for asset in periodic_assets(settings, kind)]
         return dg.Definitions(
-            assets=[*sources, *day_assets(settings), *report_assets(settings)],
+            assets=[*sources, *day_assets(settings), *report_assets(settings), *periods],
             asset_checks=[completeness_checks(settings)],
-            jobs=[night, again],
-            schedules=[nightly_schedule(settings, night)],
-            sensors=[run_failure_sensor(settings), late_records_sensor(settings, again)],
+            jobs=[night, again, *reports.values(), pruning],
+            schedules=[
+                nightly_schedule(settings, night),
+                *(periodic_schedule(settings, kind, job) for kind, job in reports.items()),
+                prune_schedule(settings, pruning),
+            ],
+            sensors=[
+                run_failure_sensor(settings),
+                check_failure_sensor(settings),
+                missed_nights_sensor(settings, night),
+                late_records_sensor(settings, again),
+            ],
             executor=dg.in_process_executor,
         )
 

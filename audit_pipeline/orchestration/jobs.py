@@ -1,19 +1,34 @@
-"""Jobs: `nightly` (all of a day) and `recompute` (what a day's tables are made from stored evidence; collects and mails nothing)."""
+"""Jobs: what runs together.
+
+Belongs here: selections of assets, and the job that prunes Dagster's own history. Not here: when they run (`schedules`, `sensors`).
+"""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from audit_pipeline.clock import SystemClock
 from audit_pipeline.settings import Settings
 
 AssetJob = UnresolvedAssetJobDefinition
 """What `define_asset_job` returns; Dagster does not export it."""
+SCHEDULE_TAG = "dagster/schedule_name"
+"""Dagster's tag of runs that a schedule made: only they mail and try a failing source again."""
+PERIODIC = {"weekly": "week", "monthly": "month"}
+_FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+_AT_ONCE = 200
+"""Runs deleted a time, so that a stopped job has lost little"""
+
+
+def _report_keys(kind: str) -> list[dg.AssetKey]:
+    return [dg.AssetKey([what, kind]) for what in ("report", "mail")]
 
 
 def nightly() -> AssetJob:
     """Collection to mail, for one day."""
+    others = [key for kind in PERIODIC for key in _report_keys(kind)]
     return dg.define_asset_job(
         "nightly",
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*others),
         description="One night: collect, unify, judge, detect, count, report, mail.",
         executor_def=dg.in_process_executor,
     )
@@ -31,3 +46,38 @@ def recompute(settings: Settings) -> AssetJob:
         description="A day's tables and report anew from stored evidence, after late records came: collects nothing, mails nothing.",
         executor_def=dg.in_process_executor,
     )
+
+
+def periodic_report(kind: str) -> AssetJob:
+    """The report of a week or month from stored tables, and its mail."""
+    return dg.define_asset_job(
+        kind,
+        selection=dg.AssetSelection.assets(*_report_keys(kind)),
+        description=f"The {kind} report of a {PERIODIC[kind]} from stored tables, and its mail. Collects and computes nothing.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def prune(settings: Settings) -> dg.JobDefinition:
+    """Deletes old runs of Dagster, whose history otherwise grows without bound; touches neither lake nor decisions."""
+    days = settings.retention.runs.days
+
+    @dg.op(description=f"Deletes finished runs older than {days} days from Dagster's history.")
+    def delete_old_runs(context: dg.OpExecutionContext) -> None:
+        instance = context.instance
+        old = dg.RunsFilter(statuses=_FINISHED, created_before=SystemClock().now() - settings.retention.runs)
+        deleted = 0
+        while records := instance.get_run_records(old, limit=_AT_ONCE, ascending=True):
+            for record in records:
+                instance.delete_run(record.dagster_run.run_id)
+            deleted += len(records)
+        context.log.info("deleted %d runs older than %d days", deleted, days)
+
+    @dg.job(
+        name="prune", executor_def=dg.in_process_executor,
+        description=f"Dagster's own history: finished runs older than {days} days (`retention.runs`) are deleted. Evidence, tables and reports stay.",
+    )  # fmt: skip
+    def prune_job() -> None:
+        delete_old_runs()
+
+    return prune_job

@@ -3,14 +3,17 @@
 Belongs here: shapes for Dagster's event log. Not here: what the numbers are. Each value stays small: the event log keeps it for ever.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from markupsafe import Markup
 
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.ocsf.columns import COLUMNS
+from audit_pipeline.reports.picture import png
 from audit_pipeline.reports.text import visible
 
 MAX_ROWS = 20
@@ -36,6 +39,12 @@ def rows(found: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
 def arrow_rows(table: pa.Table, columns: Sequence[str]) -> dg.TableMetadataValue:
     """Some columns of the first rows of a table."""
     return rows(table.select(list(columns)).slice(0, MAX_ROWS).to_pylist())
+
+
+def picture(svg: Markup) -> dg.MarkdownMetadataValue:
+    """A small drawing, inside the metadata itself."""
+    data = base64.b64encode(png(svg)).decode()
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{data})")
 
 
 def cell(value: Any) -> str | int | float | bool | None:

@@ -1,23 +1,29 @@
-"""`report/daily` and `mail/daily`.
+"""`report/daily` and `mail/daily`, and the same of a week and a month.
 
-Belongs here: publishing an edition, mailing it, and failing the run after the mail when a source could not be collected.
+Belongs here: publishing an edition, mailing it, calling the heartbeat, and failing the run after the mail when a source could not be collected.
 Not here: what a report says (`reports`) or how mail travels (`mail`).
 """
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
+from audit_pipeline.clock import Clock
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.mail.daily import mail_daily
+from audit_pipeline.mail.delivery import Outcome
 from audit_pipeline.orchestration import metadata as md
-from audit_pipeline.orchestration.partitions import daily, day_of
+from audit_pipeline.orchestration.jobs import PERIODIC, SCHEDULE_TAG
+from audit_pipeline.orchestration.partitions import daily, day_of, last_day, periodic
 from audit_pipeline.reports.daily import publish_daily
+from audit_pipeline.reports.editions import Edition
+from audit_pipeline.reports.picture import strips_svg
 from audit_pipeline.settings import Settings
 
 SEND_TAG = "audit_pipeline/send"
-SCHEDULE_TAG = "dagster/schedule_name"
 FAILED_AFTER_MAIL = "a source could not be collected; the report and the mail say which"
 
 
@@ -30,6 +36,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         partitions_def=daily(settings),
         group_name="reports",
         kinds={"html", "json"},
+        freshness_policy=_freshness(settings),
         description="The day's report: one report.json, and from it page, CSV and mail. A new edition only when a printed number, state or finding changed.",
     )
     def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -38,13 +45,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         with lake.lock():
             edition = publish_daily(settings, lake, day, settings.clock_for(day), run_id=context.run_id)
         return dg.MaterializeResult(
-            metadata={
-                "verdict": md.cell(edition.report["verdict"]),
-                "state": md.cell(edition.report["state"]),
-                "edition": edition.number,
-                "page": dg.MetadataValue.path(lake.path(f"{edition.folder}/report.html")),
-                "summary": dg.MetadataValue.md(f"**{md.markdown(str(md.cell(edition.report['verdict'])))}**"),
-            }
+            metadata={**_told(lake, edition), "last 14 days": md.picture(strips_svg(edition.report))}
         )
 
     @dg.asset(
@@ -58,32 +59,116 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def mail(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
-        send = SCHEDULE_TAG in context.run.tags or context.run.tags.get(SEND_TAG) == "true"
+        send = _sends(context)
         outcomes, path = mail_daily(settings, lake, day, settings.clock_for(day), send=send)
-        yield dg.MaterializeResult(
-            metadata={
-                "mail": dg.MetadataValue.path(lake.path(path)),
-                "deliveries": md.rows(
-                    [
-                        {"recipient": o.recipient, "outcome": o.outcome or "unknown", "detail": o.detail}
-                        for o in outcomes
-                    ]
-                ),
-                "sent": send,
-            }
+        failed = _failed_sources(lake, day)
+        heartbeat = (
+            _heartbeat(settings) if send and not failed else "not called: this run mails nothing or a source failed"
         )
-        failed = _failed_sources(lake, day.isoformat())
+        yield dg.MaterializeResult(metadata={**_delivered(lake, path, outcomes, send), "heartbeat": heartbeat})
         if failed:
             raise dg.Failure(description=f"{FAILED_AFTER_MAIL}: {', '.join(failed)}", allow_retries=False)
 
     return [report, mail]
 
 
-def _failed_sources(lake: Lake, day: str) -> list[str]:
-    import datetime as dt
+def _freshness(settings: Settings) -> dg.FreshnessPolicy | None:
+    """Two hours after `run_at` a report of this night has to be there; a simulated clock knows no being late."""
+    if settings.clock == "simulated":
+        return None
+    total = (settings.run_at.hour * 60 + settings.run_at.minute + 120) % (24 * 60)
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=f"{total % 60} {total // 60} * * *", lower_bound_delta=dt.timedelta(hours=2)
+    )
 
-    at = dt.date.fromisoformat(day)
-    con = connect(lake, since=at, until=at, tables=["completeness"])
+
+def periodic_assets(settings: Settings, kind: str) -> list[dg.AssetsDefinition]:
+    """`report/weekly` and `mail/weekly`, or the same of a month."""
+    period = PERIODIC[kind]
+    days = dg.AssetDep(["report", "daily"], partition_mapping=dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True))  # fmt: skip
+
+    @dg.asset(
+        key=["report", kind],
+        deps=[days],
+        partitions_def=periodic(settings, kind),
+        group_name="reports",
+        kinds={"html", "json"},
+        description=f"The {period}'s report from stored tables: what operated on how many days, findings, KPIs, corrections, reviews, evidence. A new edition only when something printed changed.",
+    )
+    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        first = day_of(context)
+        lake = Lake.open(settings.lake_url)
+        with lake.lock():
+            edition = _publish(kind)(settings, lake, first, _clock(settings, kind, first), run_id=context.run_id)
+        return dg.MaterializeResult(metadata=_told(lake, edition))
+
+    @dg.asset(
+        key=["mail", kind],
+        deps=[report],
+        partitions_def=periodic(settings, kind),
+        group_name="reports",
+        kinds={"smtp"},
+        description=f"The {period}'s mail. Sent by scheduled runs and by `--send` only; else written as .eml and marked so.",
+    )
+    def mail(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        from audit_pipeline.mail.periodic import mail_report
+
+        first = day_of(context)
+        lake = Lake.open(settings.lake_url)
+        send = _sends(context)
+        outcomes, path = mail_report(settings, lake, kind, period_name(kind, first), _clock(settings, kind, first), send=send)  # fmt: skip
+        return dg.MaterializeResult(metadata=_delivered(lake, path, outcomes, send))
+
+    return [report, mail]
+
+
+def period_name(kind: str, first: dt.date) -> str:
+    """`2026-W47` or `2026-11`: as the folder of the report is called."""
+    year, week, _ = first.isocalendar()
+    return f"{year}-W{week:02}" if kind == "weekly" else f"{first:%Y-%m}"
+
+
+def _publish(kind: str) -> Callable[..., Edition]:
+    from audit_pipeline.reports.monthly import publish_monthly
+    from audit_pipeline.reports.weekly import publish_weekly
+
+    return publish_weekly if kind == "weekly" else publish_monthly
+
+
+def _clock(settings: Settings, kind: str, first: dt.date) -> Clock:
+    return settings.clock_for(last_day(kind, first))
+
+
+def _sends(context: dg.AssetExecutionContext) -> bool:
+    """A schedule or `--send` mails; a backfill, a run from the UI and `recompute` do not."""
+    return SCHEDULE_TAG in context.run.tags or context.run.tags.get(SEND_TAG) == "true"
+
+
+def _told(lake: Lake, edition: Edition) -> dict[str, Any]:
+    """What a person wants to see of an edition."""
+    verdict = str(md.cell(edition.report["verdict"]))
+    return {
+        "verdict": verdict,
+        "state": md.cell(edition.report["state"]),
+        "edition": edition.number,
+        "page": dg.MetadataValue.path(lake.path(f"{edition.folder}/report.html")),
+        "summary": dg.MetadataValue.md(f"**{md.markdown(verdict)}**"),
+    }
+
+
+def _delivered(lake: Lake, path: str, outcomes: Sequence[Outcome], send: bool) -> dict[str, Any]:
+    rows = [{"recipient": o.recipient, "outcome": o.outcome or "unknown", "detail": o.detail} for o in outcomes]
+    return {"mail": dg.MetadataValue.path(lake.path(path)), "deliveries": md.rows(rows), "sent": send}
+
+
+def _heartbeat(settings: Settings) -> str:
+    from audit_pipeline.heartbeat import beat
+
+    return beat(settings.heartbeat_url) if settings.heartbeat_url else "no heartbeat_url is configured"
+
+
+def _failed_sources(lake: Lake, day: dt.date) -> list[str]:
+    con = connect(lake, since=day, until=day, tables=["completeness"])
     try:
         query = "SELECT source FROM completeness WHERE len(list_filter(reasons, lambda reason: reason.code = 'collection_failed')) > 0 ORDER BY source"
         return [str(row[0]) for row in con.execute(query).fetchall()]

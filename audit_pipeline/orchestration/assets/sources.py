@@ -6,14 +6,19 @@ A source that fails never stops the night: its raw asset materialises with the r
 
 import dagster as dg
 
+from audit_pipeline.errors import UserError
 from audit_pipeline.formats import indexing, unify
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.orchestration import metadata as md
+from audit_pipeline.orchestration.jobs import SCHEDULE_TAG
 from audit_pipeline.orchestration.partitions import daily, day_of
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources.collect import collect, format_of
+
+TRIES, PAUSE_S = 3, 60
+"""Collections that a scheduled night tries, and the pause before the second; it doubles. A later one that gives all heals the day."""
 
 
 def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
@@ -26,6 +31,10 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         group_name="sources",
         kinds={source.type, "evidence"},
         owners=_owners(settings, name),
+        pool="collection",
+        retry_policy=dg.RetryPolicy(
+            max_retries=TRIES - 1, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+        ),
         description=f"Log files of {name} as they were collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
         metadata={"paths": md.cell(", ".join(source.paths)), "format": source.format},
     )
@@ -33,11 +42,16 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         day = day_of(context)
         lake = Lake.open(settings.lake_url)
         clock = settings.clock_for(day)
-        with lake.lock():
-            got = collect(settings, lake, name, day, clock)
-            touched = indexing.ensure(lake, name, format_of(settings, name))
+        try:
+            with lake.lock():
+                got = collect(settings, lake, name, day, clock)
+                touched = indexing.ensure(lake, name, format_of(settings, name))
+        except UserError as error:  # what a person has to mend does not mend itself in a minute
+            raise dg.Failure(description=str(error), allow_retries=False) from error
         if got.failed:
             context.log.error("collection failed: %s", md.cell(got.failed))
+            if SCHEDULE_TAG in context.run.tags and context.retry_number < TRIES - 1:
+                raise dg.RetryRequested(max_retries=TRIES - 1, seconds_to_wait=PAUSE_S * 2**context.retry_number)
         head = got.entries[-1]
         return dg.MaterializeResult(
             metadata={
