@@ -30,8 +30,8 @@ sources:                           # one entry for each place that logs come fro
     team: cloud                    # who owns the source; stands under teams
     settles_after: 2h              # when a day's records have normally all arrived: s, m, h, d or w
     expected: []                   # senders that must be heard, such as [i-0abc, i-0def]
-    zone: UTC                      # not used yet: where a format has no time zone (CloudTrail has)
-    year: null                     # not used yet: where a format has no year (CloudTrail has)
+    zone: UTC                      # time zone of stamps where the format has none (CloudTrail has), such as Europe/Berlin
+    year: null                     # where the format has no year (CloudTrail has) and the file's time does not tell it
 
 teams:                             # who is told, and what is theirs: source:NAME or service:NAME
   cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
@@ -59,6 +59,8 @@ smtp: null                         # without a mail server mails are written bes
 #   password_env: SMTP_PASSWORD    # name of the environment variable that holds the password
 #   timeout_s: 30                  # seconds
 
+heartbeat_url: null                # called (GET) after each good night that was mailed, so that a silent pipeline is noticed elsewhere
+
 # Accepted, and not used yet: later versions read these keys, so that this file need not change then.
 
 identities: null                   # CSV file with the columns source,account,person,role,kind,zone,team (kind: human or service)
@@ -67,7 +69,6 @@ releases: null                     # CSV file with the columns time,service,vers
 scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
 budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
 retention: {raw: 400d, events: 400d, runs: 400d}   # evidence and tables (today nothing of them is deleted); runs: Dagster's own history
-heartbeat_url: null                # called after each good night, so that a silent pipeline is noticed elsewhere
 
 # Beside this file, found by name: rules/ (Sigma detections), kpis/ (KPI definitions), expectations/ (suites of checks)
 """

@@ -75,7 +75,7 @@ def unused(model: type[BaseModel], prefix: str = "") -> set[str]:
 
 def test_keys_that_are_not_used_yet_are_called_so_here_and_in_the_roadmap() -> None:
     keys = unused(Settings)
-    assert {"identities", "retention.raw", "reports.weekly", "sources.year"} <= keys
+    assert "retention.raw" in keys
     roadmap = (Path(__file__).parent.parent / "docs" / "roadmap.md").read_text(encoding="utf-8")
     used, later = PIPELINE.split("# Accepted, and not used yet")
     for key in keys:

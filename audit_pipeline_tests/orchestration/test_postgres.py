@@ -15,9 +15,9 @@ SHIPPED = Path(__file__).parents[2] / "audit_pipeline" / "orchestration" / "dags
 def _with_block() -> str:
     """The shipped file with its PostgreSQL block taken out of the comment, as its comment tells a reader to do."""
     text = SHIPPED.read_text(encoding="utf-8")
-    block = re.search(r"^# storage:\n(?:# .*\n)+", text, re.M)
+    block = re.search(r"^# storage:\n(?:# .*\n)+", text, re.MULTILINE)
     assert block
-    return text.replace(block[0], re.sub(r"^# ", "", block[0], flags=re.M))
+    return text.replace(block[0], re.sub(r"^# ", "", block[0], flags=re.MULTILINE))
 
 
 @pytest.mark.slow
