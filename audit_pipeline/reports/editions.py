@@ -7,6 +7,7 @@ Belongs here: when a new edition is due, and writing one so that a kill at any m
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _PARTS = {
     "kpis": "KPIs",
     "decisions": "decisions",
     "failures": "logging failures",
+    "reviews": "reviews",
+    "reported": "editions of days",
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""
@@ -92,12 +95,44 @@ def publish(lake: Lake, kind: str, period: str, report: Report, *, clock: Clock,
 
 def latest(lake: Lake, kind: str, period: str) -> Edition | None:
     """The newest whole edition; none is `None`."""
-    numbers = (int(name) for name in lake.names(f"reports/{kind}/{period}") if name.isdigit())
-    for number in sorted(numbers, reverse=True):
-        file = f"{folder(kind, period, number)}/{MARK}"
-        if lake.exists(file):
-            return Edition(kind, period, number, _read(lake, file), new=False)
-    return None
+    found = numbers(lake, kind, period)
+    return read(lake, kind, period, found[-1]) if found else None
+
+
+def numbers(lake: Lake, kind: str, period: str) -> list[int]:
+    """The whole editions of a period, in order."""
+    found = sorted(int(name) for name in lake.names(f"reports/{kind}/{period}") if name.isdigit())
+    return [number for number in found if lake.exists(f"{folder(kind, period, number)}/{MARK}")]
+
+
+def read(lake: Lake, kind: str, period: str, number: int) -> Edition:
+    """One edition that is there.
+
+    Raises:
+        LakeError: it was damaged.
+    """
+    return Edition(kind, period, number, _read(lake, f"{folder(kind, period, number)}/{MARK}"), new=False)
+
+
+def made_at(lake: Lake, kind: str, period: str, number: int) -> dt.datetime:
+    """When an edition was made.
+
+    Raises:
+        LakeError: its manifest was damaged or removed.
+    """
+    file = f"{folder(kind, period, number)}/manifest.json"
+    try:
+        return dt.datetime.fromisoformat(json.loads(lake.read(file))["generated_at"])
+    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+        raise LakeError(
+            f"{lake.path(file)}: does not say when the report was made ({type(error).__name__}). Restore it from a copy."
+        ) from None
+
+
+def first_made(lake: Lake, kind: str, period: str) -> dt.datetime | None:
+    """When the first whole edition of a period was made; without one `None`."""
+    found = numbers(lake, kind, period)
+    return made_at(lake, kind, period, found[0]) if found else None
 
 
 def _read(lake: Lake, file: str) -> Report:
@@ -112,7 +147,9 @@ def _read(lake: Lake, file: str) -> Report:
 def _corrects(previous: Edition, report: Report) -> dict[str, Any]:
     """The edition that this one replaces, and the parts in which it differs."""
     changed = [
-        name for part, name in _PARTS.items() if rfc8785.dumps(previous.report.get(part)) != rfc8785.dumps(report[part])
+        name
+        for part, name in _PARTS.items()
+        if part in report and rfc8785.dumps(previous.report.get(part)) != rfc8785.dumps(report[part])
     ]
     return {"edition": previous.number, "changed": changed}
 

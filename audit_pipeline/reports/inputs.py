@@ -1,4 +1,4 @@
-"""What a report reads: the lake's tables of the last 14 days, and the findings of the day and of the day before.
+"""What a report reads: the lake's tables of its days, and the findings as they stood at their end and before them.
 
 Belongs here: reading, and turning rows into plain JSON values. Not here: what the rows mean.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +47,13 @@ class Inputs:
     lake: Lake
     day: dt.date
     days: tuple[str, ...]
-    """the 14 days, ISO, oldest first"""
+    """the days shown, ISO, oldest first: the last 14, or those of a period"""
     completeness: Mapping[tuple[str, str], Row]
     """by source and ISO day; a day that no run has computed is absent"""
     kpis: list[Row]
     findings: list[Row]
     findings_before: Mapping[str, Row]
-    """the day before, by finding id"""
+    """as of the day (or the period) before, by finding id"""
     detections: Mapping[tuple[str, str | None], list[Row]]
     """by rule and group key, newest first; of all days up to the day"""
     computed: frozenset[str]
@@ -68,13 +68,16 @@ class Inputs:
         return sorted({*self.settings.sources, *today})
 
 
-def read(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> Inputs:
-    """Read the lake for the report of a day; nothing later than the day enters."""
+def read(
+    settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date, days: Sequence[dt.date] | None = None
+) -> Inputs:
+    """Read the lake for the report of a day, or of a period's days of which it is the last; nothing later than the day enters."""
     from audit_pipeline.findings.view import findings_table  # opens the decisions: not needed to import this package
 
-    first = day - DAY * (WINDOW - 1)
+    window = list(days) if days else [day - DAY * step for step in reversed(range(WINDOW))]
+    first = window[0]
     findings = _rows(findings_table(settings, lake, engine, until=day))
-    before = _rows(findings_table(settings, lake, engine, until=day - DAY))
+    before = _rows(findings_table(settings, lake, engine, until=(first if days else day) - DAY))
     with views.connect(lake, since=first, until=day, tables=("completeness", "kpis")) as con:
         completeness = _rows(con.sql("SELECT * FROM completeness ORDER BY day, source").to_arrow_table())
         kpis = _rows(con.sql(_KPIS, params={"start": midnight(day)}).to_arrow_table())
@@ -84,7 +87,7 @@ def read(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> Inp
         settings=settings,
         lake=lake,
         day=day,
-        days=tuple((first + DAY * step).isoformat() for step in range(WINDOW)),
+        days=tuple(one.isoformat() for one in window),
         completeness={(row["source"], row["day"]): row for row in completeness},
         kpis=kpis,
         findings=findings,

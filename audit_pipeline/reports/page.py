@@ -17,11 +17,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit_pipeline.reports import charts, coverage, text, wording
+from audit_pipeline.reports import charts, coverage, periods, tables, text, wording
 
 WORDS_FIRST_SCREEN = 120
 FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES = 30, 3, 40, 8, 40, 25
 """most rows of each table on the page; what is left out is counted there, and stands in the CSV files"""
+_ALL, _PERIODS = ("daily", *periods.KINDS), periods.KINDS
+_SECTIONS = (
+    ("changes", "Changes", _ALL),
+    ("findings", "Findings", _ALL),
+    ("life", "Life of findings", _PERIODS),
+    ("failures", "Logging failures", _ALL),
+    ("sources", "Sources", _ALL),
+    ("kpis", "KPIs", _ALL),
+    ("reviews", "Reviews", _PERIODS),
+    ("method", "Method", _ALL),
+    ("evidence", "Evidence", _ALL),
+)
 _HERE = Path(__file__).with_name("templates")
 _FIRST_SCREENS = ((3, 3, 8), (3, 2, 6), (2, 2, 5), (2, 1, 4), (1, 1, 3), (1, 1, 1))
 """decisions, subjects not judged and sources on the first screen, tried in this order until the words fit"""
@@ -57,6 +69,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "phrase": coverage.phrase,
         "population": population,
         "span": text.span,
+        "spans": text.spans,
     }
     return made
 
@@ -86,6 +99,8 @@ def render(report: dict[str, Any]) -> str:
     made = _environment()
     css = Markup((_HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - our own style sheet
     common = {"r": report, "css": css, "four": four(report["kpis"]), "scale": charts.ceiling}
+    common |= {"total": len(report["sources"]), "noun": periods.NOUNS[report["kind"]], "sections": sections(report)}
+    common |= {"when": report["day"] if report["kind"] == "daily" else report["period"], "files": tables.names(report)}
     common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES}
     first = Markup("")
@@ -96,6 +111,11 @@ def render(report: dict[str, Any]) -> str:
         if text.words(plain(first)) <= WORDS_FIRST_SCREEN:
             break
     return made.get_template("page.html.j2").render(**common, first=first)
+
+
+def sections(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The sections of the page below its first screen, in order: id (that of the template too) and word in the navigation."""
+    return [(name, title) for name, title, kinds in _SECTIONS if report["kind"] in kinds]
 
 
 def four(kpis: list[dict[str, Any]]) -> list[dict[str, Any]]:

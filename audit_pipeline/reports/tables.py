@@ -1,4 +1,4 @@
-"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv. The evidence is the lake and report.json.
+"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv, of periods reviews.csv. The evidence is the lake and report.json.
 
 Belongs here: columns and CSV writing. Cells are guarded (`text.csv_cell`), so text may differ from the evidence by an apostrophe
 or a visible escape; no data is an empty cell.
@@ -32,6 +32,8 @@ _FINDINGS = (
     "rule_id",
     "group_key",
 )
+_REVIEWS = ("kind", "day", "state", "due_at", "generated_at", "delivered_at")
+_REPORTED = ("edition", "whole", "of", "root", "page")
 _DAYS = (
     "day",
     "verdict",
@@ -51,11 +53,24 @@ _DAYS = (
 
 def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
     """File name to bytes (UTF-8, RFC 4180) of every table; all rows, also those that the page leaves out."""
-    return {
+    found = {
         "findings.csv": _csv(_FINDINGS, ([row[name] for name in _FINDINGS] for row in report["findings"])),
         "sources.csv": _csv(("source", *_DAYS, "reasons"), _source_rows(report)),
         "kpis.csv": _csv(("kpi_id", "scope", "day", *SHOWN), _kpi_rows(report)),
     }
+    if report["kind"] != "daily":
+        found["reviews.csv"] = _csv((*_REVIEWS, *_REPORTED), _review_rows(report))
+    return found
+
+
+def names(report: dict[str, Any]) -> list[str]:
+    """The names of the files, for the page that lies beside them."""
+    return ["findings.csv", "sources.csv", "kpis.csv", *(["reviews.csv"] if report["kind"] != "daily" else [])]
+
+
+def _review_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
+    for review, day in zip(report["reviews"], report["reported"], strict=True):
+        yield [*(review[name] for name in _REVIEWS), *(day[name] for name in _REPORTED)]
 
 
 def _source_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
@@ -71,8 +86,15 @@ def _kpi_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
     for kpi in report["kpis"]:
         for row in kpi["history"]:
             yield [kpi["id"], "all", row["day"], *(row[name] for name in SHOWN)]
+        if report["kind"] != "daily":
+            yield [kpi["id"], "all", report["period"], *(kpi["today"][name] for name in SHOWN)]
         for row in kpi["detail"]:
-            yield [kpi["id"], row["scope"], report["day"], *(row[name] for name in SHOWN)]
+            yield [
+                kpi["id"],
+                row["scope"],
+                report["day"] if report["kind"] == "daily" else report["period"],
+                *(row[name] for name in SHOWN),
+            ]
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -152,6 +152,17 @@ def span(start: str | None, end: str | None, day: str) -> str:
     return f"from {_moment(start, day)}" if start else f"until {_moment(end, day)}" if end else ""
 
 
+def spans(days: list[str]) -> str:
+    """Days as a person lists them: `11-03 to 11-05, 11-09`."""
+    runs: list[list[str]] = []
+    for day in days:
+        if runs and dt.date.fromisoformat(day) - dt.date.fromisoformat(runs[-1][-1]) == dt.timedelta(days=1):
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ", ".join(run[0][5:] if len(run) == 1 else f"{run[0][5:]} to {run[-1][5:]}" for run in runs)
+
+
 def _moment(moment: str, day: str) -> str:
     if moment[:10] == day:
         return moment[11:16]

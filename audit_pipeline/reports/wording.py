@@ -15,14 +15,16 @@ STATE_WORDS = {"good": "Good", "attention": "Attention", "bad": "Bad"}
 def state(report: Row) -> str:
     """`bad`: a day is missing, evidence is corrupt or a date has passed; `attention`: anything else that waits or was not judged.
 
-    `good` needs all sources judged whole, all tables computed, no decision waiting and no KPI short of its target.
+    For a week or month: of any of its days; a review that was missed is `bad` too. `good` needs all sources judged whole, all
+    tables computed, no decision waiting and no KPI short of its target.
     """
     verdicts = [row["today"]["verdict"] for row in report["sources"]]
     corrupt = any(
         reason["code"] in ("corrupt", "mismatch") for row in report["sources"] for reason in row["today"]["reasons"]
     )
     broken = any(chain["problem"] for chain in report["evidence"]["chains"])
-    if "missing" in verdicts or corrupt or broken or any(row["overdue"] for row in report["decisions"]):
+    missed = any(row["state"] == "missed" for row in report.get("reviews", []))
+    if "missing" in verdicts or corrupt or broken or missed or any(row["overdue"] for row in report["decisions"]):
         return "bad"
     if report["decisions"] or report["not_judged"] or _off_target(report):
         return "attention"
@@ -31,12 +33,38 @@ def state(report: Row) -> str:
 
 def verdict(report: Row) -> str:
     """One sentence that a director reads."""
-    parts = [_decisions(report), _sources(report)]
+    parts = [_decisions(report), _sources(report)] if report["kind"] == "daily" else _period(report)
     off = _off_target(report)
     if off:
         parts.append(f"{text.count(off, 'KPI')} {'misses its target' if off == 1 else 'miss their targets'}")
     sentence = ", ".join(parts[:-1]) + ", and " + parts[-1]
     return sentence[0].upper() + sentence[1:] + (", so far." if report["provisional"] else ".")
+
+
+def _period(report: Row) -> list[str]:
+    """What a week or month has in place of a day's sources: findings opened and closed, days whole, reviews."""
+    life, days = report["life"], len(report["days"])
+    closed = text.spelled(life["closed"]) if life["closed"] else "none"
+    parts = [
+        f"{text.count(life['opened'], 'finding')} opened and {closed} closed",
+        _decisions(report),
+        _whole_days(report, days),
+    ]
+    lacking = sum(row["state"] in ("late", "missed") for row in report["reviews"])
+    if lacking:
+        parts.append(f"{text.count(lacking, 'review')} {'was' if lacking == 1 else 'were'} late or missed")
+    return parts
+
+
+def _whole_days(report: Row, days: int) -> str:
+    whole = sum(row["whole_days"] == days for row in report["sources"])
+    total = len(report["sources"])
+    if whole == total:
+        subject = "the one source was" if total == 1 else f"all {text.count(total, 'source')} were"
+        return f"{subject} whole on {'the one day' if days == 1 else f'all {text.spelled(days)} days'}"
+    if not whole:
+        return "the one source was not whole on all days" if total == 1 else "no source was whole on all days"
+    return f"{text.spelled(whole)} of {text.count(total, 'source')} {'was' if whole == 1 else 'were'} whole on all days"
 
 
 def _decisions(report: Row) -> str:
@@ -83,4 +111,5 @@ def subject(report: Row) -> str:
         f"{lacking} source{'' if lacking == 1 else 's'} incomplete" if lacking else f"{total} of {total} sources whole"
     )
     simulated = "SIMULATED " if report["clock_note"] else ""
-    return f"[{report['state'].upper()}] {simulated}Audit logs {report['day']}: {', '.join(facts)}"
+    when = report["day"] if report["kind"] == "daily" else report["period"]
+    return f"[{report['state'].upper()}] {simulated}Audit logs {when}: {', '.join(facts)}"
