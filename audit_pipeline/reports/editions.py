@@ -10,7 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import rfc8785
@@ -19,7 +21,7 @@ from audit_pipeline import __version__
 from audit_pipeline.clock import SIMULATED_NOTE, Clock, rfc3339
 from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import page, pseudonyms, tables
+from audit_pipeline.reports import differences, page, pseudonyms, tables
 from audit_pipeline.reports.model import Report, encode
 
 MARK = "report.json"
@@ -33,6 +35,7 @@ _PARTS = {
     "failures": "logging failures",
     "reviews": "reviews",
     "reported": "editions of days",
+    "corrections": "corrections",
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""
@@ -133,6 +136,42 @@ def first_made(lake: Lake, kind: str, period: str) -> dt.datetime | None:
     """When the first whole edition of a period was made; without one `None`."""
     found = numbers(lake, kind, period)
     return made_at(lake, kind, period, found[0]) if found else None
+
+
+def corrections(
+    lake: Lake, since: dt.datetime, *, kinds: Iterable[str] = ("daily",), periods: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    """The editions made after `since` that corrected an earlier one, oldest first.
+
+    Args:
+        lake: where the reports lie.
+        since: editions made at or before it are known already.
+        kinds: kinds of report.
+        periods: only of these days, weeks or months; `None` for all.
+
+    Returns:
+        rows of `kind`, `period`, `edition`, `corrects` (number of the edition before), `made_at` (RFC 3339), `parts` (names of
+        what differs, earlier days included) and `changes` (`differences.between`; empty where only earlier days differ).
+    """
+    found = []
+    for kind in kinds:
+        for period in lake.names(f"reports/{kind}"):
+            if periods is None or period in periods:
+                found += _corrections_of(lake, kind, period, since)
+    return sorted(found, key=lambda row: (row["made_at"], row["kind"], row["period"], row["edition"]))
+
+
+def _corrections_of(lake: Lake, kind: str, period: str, since: dt.datetime) -> list[dict[str, Any]]:
+    found = []
+    for earlier, later in pairwise(numbers(lake, kind, period)):
+        made = made_at(lake, kind, period, later)
+        if made <= since:
+            continue
+        before, after = (read(lake, kind, period, number).report for number in (earlier, later))
+        row = {"kind": kind, "period": period, "edition": later, "corrects": earlier, "made_at": rfc3339(made)}
+        parts = (after["corrects"] or {}).get("changed", [])
+        found.append({**row, "parts": parts, "changes": differences.between(before, after)})
+    return found
 
 
 def _read(lake: Lake, file: str) -> Report:

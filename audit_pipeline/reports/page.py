@@ -20,7 +20,7 @@ from markupsafe import Markup
 from audit_pipeline.reports import charts, coverage, periods, tables, text, wording
 
 WORDS_FIRST_SCREEN = 120
-FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES = 30, 3, 40, 8, 40, 25
+FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3, 40, 8, 40, 25, 40
 """most rows of each table on the page; what is left out is counted there, and stands in the CSV files"""
 _ALL, _PERIODS = ("daily", *periods.KINDS), periods.KINDS
 _SECTIONS = (
@@ -31,6 +31,7 @@ _SECTIONS = (
     ("sources", "Sources", _ALL),
     ("kpis", "KPIs", _ALL),
     ("reviews", "Reviews", _PERIODS),
+    ("corrections", "Corrections", _PERIODS),
     ("method", "Method", _ALL),
     ("evidence", "Evidence", _ALL),
 )
@@ -102,7 +103,7 @@ def render(report: dict[str, Any]) -> str:
     common |= {"total": len(report["sources"]), "noun": periods.NOUNS[report["kind"]], "sections": sections(report)}
     common |= {"when": report["day"] if report["kind"] == "daily" else report["period"], "files": tables.names(report)}
     common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
-    common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES}
+    common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}
     first = Markup("")
     for decisions, subjects, sources in _FIRST_SCREENS:
         first = Markup(  # noqa: S704 - rendered with autoescape

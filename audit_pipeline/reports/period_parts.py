@@ -172,6 +172,12 @@ def reported(inputs: Inputs, calendar_rows: list[Row]) -> list[Row]:
     return [_reported(inputs, day, state.get(day)) for day in inputs.days]
 
 
+def corrections(inputs: Inputs) -> list[Row]:
+    """Later editions of the period's daily reports: what they changed against the one before."""
+    ever = dt.datetime.min.replace(tzinfo=dt.UTC)
+    return editions.corrections(inputs.lake, ever, kinds=("daily",), periods=inputs.days)
+
+
 def _reported(inputs: Inputs, day: str, review: str | None) -> Row:
     edition = editions.latest(inputs.lake, "daily", day)
     base: Row = {"day": day, "review": review}

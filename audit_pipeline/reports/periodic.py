@@ -61,6 +61,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "kpis": kpis,
         "reviews": calendar,
         "reported": period_parts.reported(found, calendar),
+        "corrections": period_parts.corrections(found),
         "people": asked.people(found),
         "method": _method(found, period),
         "evidence": method.evidence(found),

@@ -26,7 +26,7 @@ _ALPHABET = "23456789BCDFGHJKMNPQRSTVWXYZ"
 _LENGTH = 5
 SHOWN = 100
 """characters of a name that a title shows (`detections.run.SHOWN`)"""
-_SECTIONS = ("findings", "decisions", "changes", "not_judged", "failures", "sources")
+_SECTIONS = ("findings", "decisions", "changes", "not_judged", "failures", "sources", "corrections")
 """parts of a report that may hold text of a log; the others hold numbers, and names from the configuration"""
 _TEXT = frozenset({"title", "explanation", "owner", "actor", "target", "group_key", "detail", "phrase", "uid"})
 

@@ -1,4 +1,4 @@
-"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv, of periods reviews.csv. The evidence is the lake and report.json.
+"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv, of periods reviews.csv and corrections.csv. The evidence is the lake and report.json.
 
 Belongs here: columns and CSV writing. Cells are guarded (`text.csv_cell`), so text may differ from the evidence by an apostrophe
 or a visible escape; no data is an empty cell.
@@ -32,6 +32,8 @@ _FINDINGS = (
     "rule_id",
     "group_key",
 )
+_OF_PERIODS = ("reviews.csv", "corrections.csv")
+_CORRECTIONS = ("kind", "period", "edition", "corrects", "made_at", "part", "subject", "from", "to")
 _REVIEWS = ("kind", "day", "state", "due_at", "generated_at", "delivered_at")
 _REPORTED = ("edition", "whole", "of", "root", "page")
 _DAYS = (
@@ -60,12 +62,22 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
     }
     if report["kind"] != "daily":
         found["reviews.csv"] = _csv((*_REVIEWS, *_REPORTED), _review_rows(report))
+        found["corrections.csv"] = _csv(_CORRECTIONS, _correction_rows(report))
     return found
 
 
 def names(report: dict[str, Any]) -> list[str]:
     """The names of the files, for the page that lies beside them."""
-    return ["findings.csv", "sources.csv", "kpis.csv", *(["reviews.csv"] if report["kind"] != "daily" else [])]
+    return ["findings.csv", "sources.csv", "kpis.csv", *(_OF_PERIODS if report["kind"] != "daily" else [])]
+
+
+def _correction_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
+    for row in report["corrections"]:
+        head = [row[name] for name in _CORRECTIONS[:5]]
+        for change in row["changes"] or [
+            {"part": "earlier days", "subject": ", ".join(row["parts"]), "from": None, "to": None}
+        ]:
+            yield [*head, *(change[name] for name in _CORRECTIONS[5:])]
 
 
 def _review_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
