@@ -130,7 +130,11 @@ class PrivacySettings(Section):
 
     mail: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in mails")
     page: Literal["names", "pseudonyms"] = Field(default="names", description="on pages")
-    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports" + NOT_YET)
+    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports")
+    key_file: str | None = Field(
+        default=None,
+        description="file of the key that pseudonyms are made with; default: `pseudonyms.key` beside the state database, else beside the configuration",
+    )
 
 
 class ReportTo(Section):
@@ -143,8 +147,8 @@ class ReportSettings(Section):
     """Who gets which report, and how much is in the mail."""
 
     daily: ReportTo = ReportTo()
-    weekly: ReportTo = Field(default=ReportTo(), description="the same for a week" + NOT_YET)
-    monthly: ReportTo = Field(default=ReportTo(), description="the same for a month" + NOT_YET)
+    weekly: ReportTo = Field(default=ReportTo(), description="the same for a week")
+    monthly: ReportTo = Field(default=ReportTo(), description="the same for a month")
     base_url: str | None = Field(
         default=None, description="where reports can be opened in a browser, for links in mails"
     )
@@ -154,7 +158,7 @@ class ReportSettings(Section):
 
 
 class SmtpSettings(Section):
-    """The mail server; the password is read from the environment variable named here."""
+    """The mail server; the password is read from the environment variable or the file named here."""
 
     host: str = Field(default="localhost", description="name or address")
     port: int = Field(default=25, description="port; usual: 25 with none, 587 with starttls, 465 with tls")
@@ -162,7 +166,19 @@ class SmtpSettings(Section):
     from_: str = Field(default="audit@localhost", alias="from", description="sender")
     username: str | None = Field(default=None, description="login; without one there is none")
     password_env: str = Field(default="SMTP_PASSWORD", description="environment variable that holds the password")
-    timeout_s: float = Field(default=30, description="seconds to wait for the server")
+    password_file: str | None = Field(
+        default=None,
+        description="file whose first line is the password; asked when the environment variable is not set",
+    )
+    ca_file: str | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the server's certificate; default: the system's",
+    )
+    timeout_s: float = Field(default=30, description="seconds to wait for each answer of the server")
+    retry_for: Duration = Field(
+        default=dt.timedelta(minutes=2),
+        description="how long a night's mail is tried again after trouble that may pass (no connection, 4xx answers); longer where the server greylists",
+    )
 
 
 class RetentionSettings(Section):
@@ -204,7 +220,9 @@ class Settings(Section):
     reports: ReportSettings = ReportSettings()
     smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")
     retention: RetentionSettings = RetentionSettings()
-    heartbeat_url: str | None = Field(default=None, description="called by GET after each good night that is mailed, for a watcher outside")
+    heartbeat_url: str | None = Field(
+        default=None, description="called by GET after each good night that is mailed, for a watcher outside"
+    )
     _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
 
     @model_validator(mode="after")

@@ -39,15 +39,16 @@ teams:                             # who is told, and what is theirs: source:NAM
 
 reports:
   daily: {to: []}                  # mail addresses; empty: the report is written, and nothing is mailed
-  weekly: {to: []}                 # not used yet
-  monthly: {to: []}                # not used yet
+  weekly: {to: []}                 # the week's report, on Mondays
+  monthly: {to: []}                # the month's report, for compliance
   base_url: null                   # where the reports can be opened in a browser, for links in mails
   detail: titles                   # how much of a finding is in the mail: counts, titles or full
 
 privacy:                           # where people appear by names and where by pseudonyms
   mail: pseudonyms
   page: names
-  monthly: pseudonyms              # not used yet
+  monthly: pseudonyms
+  key_file: null                   # key of the pseudonyms; null: pseudonyms.key beside the state database. Keep a copy of it
 
 smtp: null                         # without a mail server mails are written beside the reports; else:
 # smtp:
@@ -57,7 +58,10 @@ smtp: null                         # without a mail server mails are written bes
 #   from: audit@example.com
 #   username: audit                # null: no login
 #   password_env: SMTP_PASSWORD    # name of the environment variable that holds the password
-#   timeout_s: 30                  # seconds
+#   password_file: null            # or a file that holds it, such as /run/secrets/smtp
+#   ca_file: null                  # PEM file of a private authority; null: those that the system trusts
+#   timeout_s: 30                  # seconds to wait for each answer
+#   retry_for: 2m                  # trouble that may pass is tried again so long; 10m where the server greylists
 
 heartbeat_url: null                # called (GET) after each good night that was mailed, so that a silent pipeline is noticed elsewhere
 
@@ -77,6 +81,7 @@ GITIGNORE = """\
 # Evidence, decisions and logs are no source code.
 /lake/
 /state.db*
+/pseudonyms.key
 /logs/
 /.dagster/
 .env

@@ -1,0 +1,91 @@
+"""Which recorded names may be printed: people type their passwords where a user name belongs.
+
+Belongs here: the rule, and putting something else in place of a name. Not here: pseudonyms of known accounts (`reports.pseudonyms`).
+
+A name that only ever failed to sign in is not printed outside `raw` and `events`, unless the inventory (`identities.csv`) lists it:
+it may be a password (OWASP Logging Cheat Sheet, "data to exclude"). In its place stands `(unlisted name)` with a token, so that two
+of them stay two, and `audit-pipeline reveal` can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import duckdb
+import pyarrow as pa
+
+from audit_pipeline.privacy.masks import mask
+from audit_pipeline.privacy.pseudonyms import token
+
+UNLISTED = "(unlisted name)"
+NAME_COLUMNS = ("user_name", "actor_user_name", "x_actor", "x_account")
+"""columns of `events` that hold what somebody gave as a name"""
+_AUTHENTICATION = 3002
+_TRIED = f"(class_uid = {_AUTHENTICATION} OR http_response_code = 401)"
+"""events of signing in: there, other columns of the record may repeat what was typed"""
+
+
+def failed_names(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Names that were given where somebody tried to sign in without success, in the view `events` of the connection."""
+    query = " UNION ".join(
+        f"SELECT {column} AS name FROM events WHERE {_TRIED} AND status_id IS DISTINCT FROM 1 AND {column} IS NOT NULL"
+        for column in _columns(con)
+    )
+    return frozenset(str(row[0]) for row in con.sql(query).fetchall())
+
+
+def shown_names(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> frozenset[str]:
+    """Of names that failed to sign in, those that may be printed: listed in the inventory, or known to be an account.
+
+    An account is known by a success: it signed in, or it did something else that succeeded.
+
+    Args:
+        con: has the view `events`, of all days that may tell, and the table `identities` where there is an inventory.
+        names: what was given as a name.
+    """
+    wanted = sorted(set(names))
+    if not wanted:
+        return frozenset()
+    con.register("wanted_names", pa.table({"name": pa.array(wanted, pa.string())}))
+    try:
+        known = " UNION ".join(
+            f"SELECT {column} AS name FROM events WHERE status_id = 1 AND ({column} IN (SELECT name FROM wanted_names)) "
+            f"AND (class_uid = {_AUTHENTICATION} OR '{column}' <> 'user_name')"
+            for column in _columns(con)
+        )
+        shown = {str(row[0]) for row in con.sql(known).fetchall()}
+    finally:
+        con.unregister("wanted_names")
+    return frozenset(shown | (_listed(con) & set(wanted)))
+
+
+def _columns(con: duckdb.DuckDBPyConnection) -> list[str]:
+    have = {row[0] for row in con.execute("SELECT column_name FROM (DESCRIBE events)").fetchall()}
+    return [column for column in NAME_COLUMNS if column in have]
+
+
+def _listed(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Accounts and persons of the inventory; none without one."""
+    tables = "SELECT 1 FROM information_schema.tables WHERE table_name = 'identities'"
+    if not con.execute(tables).fetchall():
+        return set()
+    found = con.execute("SELECT account, person FROM identities").fetchall()
+    return {str(value) for row in found for value in row if value is not None}
+
+
+def concealer(hidden: Iterable[str], secret: bytes) -> Callable[[str], str]:
+    """A function from a recorded value to what may be printed: hidden names and secret-shaped values give way to a token.
+
+    Args:
+        hidden: names that may not be printed.
+        secret: the key of the tokens; different values keep different tokens, so that groups stay apart.
+    """
+    names = frozenset(hidden)
+
+    def conceal(value: str) -> str:
+        if value in names:
+            return f"{UNLISTED} {token(value, secret)}"
+        clean = mask(value)
+        return value if clean == value else f"{clean} {token(value, secret)}"
+
+    return conceal
