@@ -15,7 +15,7 @@ from audit_pipeline.orchestration.assets.days import day_assets
 from audit_pipeline.orchestration.assets.reports import periodic_assets, report_assets
 from audit_pipeline.orchestration.assets.sources import events_asset, raw_asset
 from audit_pipeline.orchestration.checks import completeness_checks
-from audit_pipeline.orchestration.jobs import PERIODIC, nightly, periodic_report, prune, recompute
+from audit_pipeline.orchestration.jobs import nightly, periodic_report, prune, recompute
 from audit_pipeline.orchestration.schedules import nightly_schedule, periodic_schedule, prune_schedule
 from audit_pipeline.orchestration.sensors import (
     check_failure_sensor,
@@ -23,6 +23,7 @@ from audit_pipeline.orchestration.sensors import (
     missed_nights_sensor,
     run_failure_sensor,
 )
+from audit_pipeline.reports.periods import KINDS
 from audit_pipeline.settings import Settings
 
 _EXAMPLE = """
@@ -39,11 +40,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
         night, again, pruning = nightly(), recompute(settings), prune(settings)
-        reports = {kind: periodic_report(kind) for kind in PERIODIC}
+        reports = {kind: periodic_report(kind) for kind in KINDS}
         sources = [
             asset for name in settings.sources for asset in (raw_asset(settings, name), events_asset(settings, name))
         ]
-        periods = [asset for kind in PERIODIC for asset in periodic_assets(settings, kind)]
+        periods = [asset for kind in KINDS for asset in periodic_assets(settings, kind)]
         return dg.Definitions(
             assets=[*sources, *day_assets(settings), *report_assets(settings), *periods],
             asset_checks=[completeness_checks(settings)],

@@ -7,13 +7,13 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from audit_pipeline.clock import SystemClock
+from audit_pipeline.reports.periods import KINDS, NOUNS, Kind
 from audit_pipeline.settings import Settings
 
 AssetJob = UnresolvedAssetJobDefinition
 """What `define_asset_job` returns; Dagster does not export it."""
 SCHEDULE_TAG = "dagster/schedule_name"
 """Dagster's tag of runs that a schedule made: only they mail and try a failing source again."""
-PERIODIC = {"weekly": "week", "monthly": "month"}
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _AT_ONCE = 200
 """Runs deleted a time, so that a stopped job has lost little"""
@@ -25,7 +25,7 @@ def _report_keys(kind: str) -> list[dg.AssetKey]:
 
 def nightly() -> AssetJob:
     """Collection to mail, for one day."""
-    others = [key for kind in PERIODIC for key in _report_keys(kind)]
+    others = [key for kind in KINDS for key in _report_keys(kind)]
     return dg.define_asset_job(
         "nightly",
         selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*others),
@@ -48,12 +48,12 @@ def recompute(settings: Settings) -> AssetJob:
     )
 
 
-def periodic_report(kind: str) -> AssetJob:
+def periodic_report(kind: Kind) -> AssetJob:
     """The report of a week or month from stored tables, and its mail."""
     return dg.define_asset_job(
         kind,
         selection=dg.AssetSelection.assets(*_report_keys(kind)),
-        description=f"The {kind} report of a {PERIODIC[kind]} from stored tables, and its mail. Collects and computes nothing.",
+        description=f"The {kind} report of a {NOUNS[kind]} from stored tables, and its mail. Collects and computes nothing.",
         executor_def=dg.in_process_executor,
     )
 

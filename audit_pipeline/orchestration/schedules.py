@@ -7,8 +7,8 @@ import datetime as dt
 
 import dagster as dg
 
-from audit_pipeline.orchestration.jobs import PERIODIC, AssetJob
-from audit_pipeline.orchestration.partitions import first_day, last_day
+from audit_pipeline.orchestration.jobs import AssetJob
+from audit_pipeline.reports.periods import NOUNS, Kind, Period
 from audit_pipeline.settings import Settings
 
 AFTER_THE_NIGHT = {"weekly": 60, "monthly": 90}
@@ -38,25 +38,25 @@ def nightly_schedule(settings: Settings, job: AssetJob) -> dg.ScheduleDefinition
     return nightly
 
 
-def periodic_schedule(settings: Settings, kind: str, job: AssetJob) -> dg.ScheduleDefinition:
+def periodic_schedule(settings: Settings, kind: Kind, job: AssetJob) -> dg.ScheduleDefinition:
     """The week or month that has just ended."""
     cron, words, late = _cron(settings, kind)
 
     @dg.schedule(
         name=kind, job=job, cron_schedule=cron, execution_timezone="UTC", default_status=_status(settings),
-        description=f"{words} UTC: the {PERIODIC[kind]} that has just ended.",
+        description=f"{words} UTC: the {NOUNS[kind]} that has just ended.",
     )  # fmt: skip
     def periodic(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         last = (context.scheduled_execution_time.astimezone(dt.UTC) - late).date() - _DAY
-        first = first_day(kind, last)
-        if last_day(kind, first) != last or last < settings.start:
-            return dg.SkipReason(f"no {PERIODIC[kind]} with days since {settings.start} ended on {last}")
-        return dg.RunRequest(run_key=first.isoformat(), partition_key=first.isoformat())
+        period = Period.of(kind, last)
+        if period.last != last or last < settings.start:
+            return dg.SkipReason(f"no {NOUNS[kind]} with days since {settings.start} ended on {last}")
+        return dg.RunRequest(run_key=period.name, partition_key=period.first.isoformat())
 
     return periodic
 
 
-def _cron(settings: Settings, kind: str) -> tuple[str, str, dt.timedelta]:
+def _cron(settings: Settings, kind: Kind) -> tuple[str, str, dt.timedelta]:
     """Cron, the same in words, and how long after midnight of the day after the period it is."""
     total = settings.run_at.hour * 60 + settings.run_at.minute + AFTER_THE_NIGHT[kind]
     days, minutes = divmod(total, 24 * 60)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_pipeline.orchestration.build import build_definitions
-from audit_pipeline.orchestration.jobs import PERIODIC
-from audit_pipeline.orchestration.partitions import ending_with, first_day, last_day, periodic
+from audit_pipeline.orchestration.partitions import ending_with, periodic
+from audit_pipeline.reports.periods import KINDS, Period
 from audit_pipeline.settings import Settings
 
 DAYS = st.dates(dt.date(2020, 1, 1), dt.date(2030, 12, 31))
@@ -33,13 +33,12 @@ def request(name: str, at: str, more: str = "") -> dg.RunRequest | dg.SkipReason
 
 @given(DAYS)
 def test_a_day_lies_in_its_period_and_periods_follow_each_other(day: dt.date) -> None:
-    for kind in PERIODIC:
-        first = first_day(kind, day)
-        last = last_day(kind, first)
-        assert first <= day <= last
-        assert first_day(kind, last) == first
-        assert first_day(kind, last + dt.timedelta(days=1)) == last + dt.timedelta(days=1)
-        assert ((kind, first) in ending_with(day)) == (day == last)
+    for kind in KINDS:
+        period = Period.of(kind, day)
+        assert period.first <= day <= period.last
+        assert Period.of(kind, period.last) == period
+        assert period.following.first == period.last + dt.timedelta(days=1)
+        assert (period in ending_with(day)) == (day == period.last)
 
 
 def test_the_first_week_and_month_are_those_with_the_start_in_them() -> None:

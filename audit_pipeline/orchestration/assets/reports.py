@@ -5,21 +5,21 @@ Not here: what a report says (`reports`) or how mail travels (`mail`).
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
-from audit_pipeline.clock import Clock
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.mail.daily import mail_daily
 from audit_pipeline.mail.delivery import Outcome
 from audit_pipeline.orchestration import metadata as md
-from audit_pipeline.orchestration.jobs import PERIODIC, SCHEDULE_TAG
-from audit_pipeline.orchestration.partitions import daily, day_of, last_day, periodic
+from audit_pipeline.orchestration.jobs import SCHEDULE_TAG
+from audit_pipeline.orchestration.partitions import daily, day_of, periodic
 from audit_pipeline.reports.daily import publish_daily
 from audit_pipeline.reports.editions import Edition
+from audit_pipeline.reports.periods import NOUNS, Kind, Period
 from audit_pipeline.reports.picture import strips_svg
 from audit_pipeline.settings import Settings
 
@@ -82,9 +82,9 @@ def _freshness(settings: Settings) -> dg.FreshnessPolicy | None:
     )
 
 
-def periodic_assets(settings: Settings, kind: str) -> list[dg.AssetsDefinition]:
+def periodic_assets(settings: Settings, kind: Kind) -> list[dg.AssetsDefinition]:
     """`report/weekly` and `mail/weekly`, or the same of a month."""
-    period = PERIODIC[kind]
+    noun = NOUNS[kind]
     days = dg.AssetDep(["report", "daily"], partition_mapping=dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True))  # fmt: skip
 
     @dg.asset(
@@ -93,13 +93,15 @@ def periodic_assets(settings: Settings, kind: str) -> list[dg.AssetsDefinition]:
         partitions_def=periodic(settings, kind),
         group_name="reports",
         kinds={"html", "json"},
-        description=f"The {period}'s report from stored tables: what operated on how many days, findings, KPIs, corrections, reviews, evidence. A new edition only when something printed changed.",
+        description=f"The {noun}'s report from stored tables: what operated on how many days, findings, KPIs, corrections, reviews, evidence. A new edition only when something printed changed.",
     )
     def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        first = day_of(context)
+        from audit_pipeline.reports.periodic import publish_period
+
+        period = Period.of(kind, day_of(context))
         lake = Lake.open(settings.lake_url)
         with lake.lock():
-            edition = _publish(kind)(settings, lake, first, _clock(settings, kind, first), run_id=context.run_id)
+            edition = publish_period(settings, lake, period, settings.clock_for(period.last), run_id=context.run_id)
         return dg.MaterializeResult(metadata=_told(lake, edition))
 
     @dg.asset(
@@ -108,35 +110,18 @@ def periodic_assets(settings: Settings, kind: str) -> list[dg.AssetsDefinition]:
         partitions_def=periodic(settings, kind),
         group_name="reports",
         kinds={"smtp"},
-        description=f"The {period}'s mail. Sent by scheduled runs and by `--send` only; else written as .eml and marked so.",
+        description=f"The {noun}'s mail. Sent by scheduled runs and by `--send` only; else written as .eml and marked so.",
     )
     def mail(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         from audit_pipeline.mail.periodic import mail_report
 
-        first = day_of(context)
+        period = Period.of(kind, day_of(context))
         lake = Lake.open(settings.lake_url)
         send = _sends(context)
-        outcomes, path = mail_report(settings, lake, kind, period_name(kind, first), _clock(settings, kind, first), send=send)  # fmt: skip
+        outcomes, path = mail_report(settings, lake, kind, period.name, settings.clock_for(period.last), send=send)
         return dg.MaterializeResult(metadata=_delivered(lake, path, outcomes, send))
 
     return [report, mail]
-
-
-def period_name(kind: str, first: dt.date) -> str:
-    """`2026-W47` or `2026-11`: as the folder of the report is called."""
-    year, week, _ = first.isocalendar()
-    return f"{year}-W{week:02}" if kind == "weekly" else f"{first:%Y-%m}"
-
-
-def _publish(kind: str) -> Callable[..., Edition]:
-    from audit_pipeline.reports.monthly import publish_monthly
-    from audit_pipeline.reports.weekly import publish_weekly
-
-    return publish_weekly if kind == "weekly" else publish_monthly
-
-
-def _clock(settings: Settings, kind: str, first: dt.date) -> Clock:
-    return settings.clock_for(last_day(kind, first))
 
 
 def _sends(context: dg.AssetExecutionContext) -> bool:
