@@ -58,7 +58,7 @@ def build(
         ValueError: the recipient cannot stand in a header.
     """
     if settings.privacy.mail == "pseudonyms":
-        report = pseudonyms.hide(report, pseudonyms.key(lake))
+        report = pseudonyms.hide(report, pseudonyms.key(settings, lake))
     values = _values(report, page_url)
     html, plain = _parts(values)
     sender = settings.smtp.from_ if settings.smtp else "audit@localhost"

@@ -10,6 +10,7 @@ import datetime as dt
 from audit_pipeline.clock import Clock
 from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.reports import pseudonyms
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline.settings import Settings
@@ -25,6 +26,7 @@ def publish_daily(settings: Settings, lake: Lake, day: dt.date, clock: Clock, ru
         report = build_daily(settings, lake, engine, day, clock)
     finally:
         engine.dispose()
+    report = pseudonyms.published(report, settings, lake)
     edition = publish(lake, KIND, day.isoformat(), report, clock=clock, run_id=run_id)
     computed.done(lake, day)
     return edition

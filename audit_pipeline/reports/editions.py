@@ -21,7 +21,7 @@ from audit_pipeline import __version__
 from audit_pipeline.clock import SIMULATED_NOTE, Clock, rfc3339
 from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import differences, page, pseudonyms, tables
+from audit_pipeline.reports import differences, page, tables
 from audit_pipeline.reports.model import Report, encode
 
 MARK = "report.json"
@@ -72,15 +72,13 @@ def publish(lake: Lake, kind: str, period: str, report: Report, *, clock: Clock,
         lake: where it is written.
         kind: `daily`, `weekly` or `monthly`.
         period: `2026-11-23`, `2026-W47` or `2026-11`.
-        report: the model, without an edition.
+        report: the model, without an edition, fit to be stored (`pseudonyms.published`).
         clock: tells when it is made (only the edition's `manifest.json` knows).
         run_id: the run that makes it, for `manifest.json`.
 
     Raises:
         LakeError: the lake cannot be written, or the latest edition was damaged.
     """
-    if report["method"]["people"]["page"] == "pseudonyms":
-        report = pseudonyms.hide(report, pseudonyms.key(lake))
     previous = latest(lake, kind, period)
     if previous is not None and printed(previous.report) == printed(report):
         return previous

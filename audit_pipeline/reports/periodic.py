@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import asked, coverage, inputs, measures, method, period_parts, wording
+from audit_pipeline.reports import asked, coverage, inputs, measures, method, period_parts, pseudonyms, wording
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.inputs import Row
 from audit_pipeline.reports.model import VERSION, Report
@@ -80,6 +80,7 @@ def publish_period(settings: Settings, lake: Lake, period: Period, clock: Clock,
         report = build_periodic(settings, lake, engine, period, clock)
     finally:
         engine.dispose()
+    report = pseudonyms.published(report, settings, lake)
     return publish(lake, period.kind, period.name, report, clock=clock, run_id=run_id)
 
 

@@ -1,29 +1,23 @@
-"""Tokens in place of people's names: `user-4T2QX` for the same account in every report of this lake.
+"""A report without people's names, and without anything that looks like a secret.
 
-Belongs here: the key, the token, putting tokens into a report. Not here: who is a person (`asked.people` lists the accounts).
-
-A token is HMAC-SHA-256 (RFC 2104) of the name under a random key, cut to five characters. Whoever reads the lake can read names
-anyway, so the key lies in the lake; whoever reads only a mail cannot turn a token back, nor try out names.
+Belongs here: putting tokens into a report. Not here: the token and its key (`privacy.pseudonyms`), who is a person (`asked.people`
+lists the accounts).
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import hmac
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.privacy.masks import masked
+from audit_pipeline.privacy.names import UNLISTED
+from audit_pipeline.privacy.pseudonyms import key, token
+from audit_pipeline.settings import Settings
 
-KEY_FILE = "pseudonyms.key"
-_ALPHABET = "23456789BCDFGHJKMNPQRSTVWXYZ"
-_LENGTH = 5
+__all__ = ["hide", "key", "published", "token"]
 SHOWN = 100
 """characters of a name that a title shows (`detections.run.SHOWN`)"""
 _SECTIONS = ("findings", "decisions", "changes", "not_judged", "failures", "sources", "corrections")
@@ -31,43 +25,14 @@ _SECTIONS = ("findings", "decisions", "changes", "not_judged", "failures", "sour
 _TEXT = frozenset({"title", "explanation", "owner", "actor", "target", "group_key", "detail", "phrase", "uid"})
 
 
-def key(lake: Lake) -> bytes:
-    """The lake's key; made on first use, readable by its owner alone.
+def published(report: dict[str, Any], settings: Settings, lake: Lake) -> dict[str, Any]:
+    """The report as it is stored: secrets masked, and tokens in place of names where the configuration asks for them.
 
     Raises:
-        LakeError: the lake cannot be written.
+        UserError: the key of the tokens cannot be read or made.
     """
-    if not lake.exists(KEY_FILE):
-        fresh = secrets.token_hex(32).encode()
-        with contextlib.suppress(FileExistsError):  # another process was first: its key holds
-            _create(lake, fresh)
-    return lake.read(KEY_FILE)
-
-
-def _create(lake: Lake, fresh: bytes) -> None:
-    if not lake.local:
-        lake.create(KEY_FILE, fresh)
-        return
-    temporary = Path(lake.temporary())
-    with lake.explained("cannot be written"):
-        try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(fresh)
-            os.link(temporary, lake.path(KEY_FILE))
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def token(name: str, secret: bytes) -> str:
-    """`user-` and five characters; upper and lower case of a name give the same token."""
-    number = int.from_bytes(
-        hmac.digest(secret, name.casefold().encode("utf-8", "surrogatepass"), hashlib.sha256), "big"
-    )
-    characters = []
-    for _ in range(_LENGTH):
-        number, index = divmod(number, len(_ALPHABET))
-        characters.append(_ALPHABET[index])
-    return "user-" + "".join(characters)
+    clean: dict[str, Any] = masked(report)
+    return hide(clean, key(settings, lake)) if report["method"]["people"]["page"] == "pseudonyms" else clean
 
 
 def hide(report: dict[str, Any], secret: bytes) -> dict[str, Any]:
@@ -82,7 +47,8 @@ def hide(report: dict[str, Any], secret: bytes) -> dict[str, Any]:
 
 def _replacer(people: list[str], secret: bytes) -> Callable[[str], str]:
     """Longest form first; a name inside a longer word is another name, so word characters may not touch it."""
-    tokens = {form.casefold(): token(name, secret) for name in people for form in _forms(name)}
+    named = [name for name in people if not name.startswith(UNLISTED)]  # such a one is a token already
+    tokens = {form.casefold(): token(name, secret) for name in named for form in _forms(name)}
     if not tokens:
         return str
     forms = sorted(tokens, key=lambda form: (-len(form), form))

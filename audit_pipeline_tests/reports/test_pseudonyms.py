@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
-from audit_pipeline.lake.store import Lake
 from audit_pipeline.reports import editions, page, pseudonyms
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline.settings import Settings
@@ -16,16 +14,6 @@ from audit_pipeline_tests.reports.html_check import Page
 
 SECRET = b"k" * 32
 Report = dict[str, Any]
-
-
-def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    lake = Lake.open(str(tmp_path))
-    key = pseudonyms.key(lake)
-    assert pseudonyms.key(Lake.open(str(tmp_path))) == key
-    assert len(key) == 64
-    assert stat.S_IMODE((tmp_path / pseudonyms.KEY_FILE).stat().st_mode) == 0o600
-    other = tmp_path / "other"
-    assert pseudonyms.key(Lake.open(str(other))) != key
 
 
 def test_tokens_are_stable_and_need_the_key() -> None:
@@ -85,12 +73,13 @@ def test_a_page_with_pseudonyms_names_nobody(company: Company, tmp_path: Path) -
     text = CONFIG.format(clock="simulated") + "privacy: {page: pseudonyms}\n"
     company.settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
     report = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
+    report = pseudonyms.published(report, company.settings, company.lake)
     edition = editions.publish(company.lake, "daily", report["period"], report, clock=company.clock)
     for name in ("report.html", "report.json", "findings.csv"):
         stored = company.lake.read(f"{edition.folder}/{name}").decode()
         assert "mara" not in stored
         assert "svc-backup" not in stored
-        assert pseudonyms.token("svc-backup", pseudonyms.key(company.lake)) in stored
+        assert pseudonyms.token("svc-backup", pseudonyms.key(company.settings, company.lake)) in stored
     assert json.loads(company.lake.read(f"{edition.folder}/report.json"))["people"] == []
     again = editions.publish(company.lake, "daily", report["period"], report, clock=company.clock)
     assert (again.number, again.new) == (1, False)
@@ -98,3 +87,18 @@ def test_a_page_with_pseudonyms_names_nobody(company: Company, tmp_path: Path) -
 
 def test_a_page_with_names_shows_them(report: Report) -> None:
     assert "mara.lindqvist@example.com" in Page(page.render(report)).text
+
+
+def test_a_name_that_may_not_be_printed_keeps_its_own_token() -> None:
+    unlisted = "(unlisted name) user-4T2QX"
+    assert hide(f"burst for {unlisted}, mara", unlisted, "mara").startswith(f"burst for {unlisted}, user-")
+
+
+def test_secrets_are_masked_before_anything_is_stored(company: Company) -> None:
+    report = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
+    report["sources"][0]["today"]["reasons"] = [
+        {"detail": "from https://u:hunter2@host/", "phrase": "token=abc", "code": "rejects"}
+    ]
+    published = json.dumps(pseudonyms.published(report, company.settings, company.lake))
+    assert "hunter2" not in published
+    assert "token=(masked)" in published
