@@ -77,7 +77,7 @@ def test_a_failing_source(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def tried(project: Project, how: str, before: list[str]) -> tuple[int, str]:
     """The second night: one of the two through the command line and Dagster, the other through the boxes; code and what was said."""
     if how == "vanished":
-        said = project.cli("run", "--date", SECOND, "--send", before=before)
+        said = project.cli("run", "--date", SECOND, "--send")
         return said.code, said.text
     child = project.boxes(SECOND, before)
     out, err = child.communicate(timeout=120)

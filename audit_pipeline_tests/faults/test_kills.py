@@ -6,10 +6,9 @@ the same nights undisturbed.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from audit_pipeline.evidence import verify_all
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.state import deliveries, open_state
-from audit_pipeline_tests.support import trail
+from audit_pipeline_tests.support import child, killer, trail
 from audit_pipeline_tests.support.killer import POINTS
 from audit_pipeline_tests.support.mailbox import Mailbox, mailbox
 from audit_pipeline_tests.support.night import night
@@ -96,15 +95,9 @@ def copy_of(project: Project, root: Path) -> Project:
 
 def kill(project: Project, point: str) -> None:
     """Run the night in a child that dies at the point."""
-    argv = [sys.executable, "-m", "audit_pipeline_tests.support.killer", point, "night"]
-    done = subprocess.run(
-        [*argv, str(project.root / "pipeline.yaml"), KILLED.isoformat(), "send"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    args = (point, "night", str(project.root / "pipeline.yaml"), KILLED.isoformat(), "send")
+    code, _, err = child.run(killer.main, args, project.root, os.environ, timeout=120)
+    assert code == -signal.SIGKILL, err.decode()
 
 
 def recorded(project: Project) -> list[Any]:
