@@ -24,7 +24,7 @@ def verify_all(
     lake = Lake.open(settings.lake_url)
     found, summary = verify(lake, since, until)
     problems = [problem.as_dict() for problem in found]
-    heads, reports = _printed_heads(lake)
+    heads, reports = printed_heads(lake)
     problems += heads
     engine = open_state(settings.state_url_resolved)
     try:
@@ -38,7 +38,7 @@ def verify_all(
     return problems, f"{'verified' if not problems else f'{len(problems)} problems'}: {checked}"
 
 
-def _printed_heads(lake: Lake) -> tuple[list[dict[str, Any]], int]:
+def printed_heads(lake: Lake) -> tuple[list[dict[str, Any]], int]:
     """Entries that a report named as head of a chain and that are not there any more, or not with that hash: a rewritten or cut chain."""
     problems: list[dict[str, Any]] = []
     reports = 0

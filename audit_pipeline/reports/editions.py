@@ -36,6 +36,7 @@ _PARTS = {
     "reviews": "reviews",
     "reported": "editions of days",
     "corrections": "corrections",
+    "controls": "controls",
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""

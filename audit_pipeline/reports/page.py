@@ -30,6 +30,7 @@ _SECTIONS = (
     ("failures", "Logging failures", _ALL),
     ("sources", "Sources", _ALL),
     ("kpis", "KPIs", _ALL),
+    ("controls", "Controls", ("monthly",)),
     ("reviews", "Reviews", _PERIODS),
     ("corrections", "Corrections", _PERIODS),
     ("method", "Method", _ALL),
@@ -64,6 +65,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
     made.globals |= {
         "VERDICTS": coverage.VERDICT_WORDS,
         "STATES": wording.STATE_WORDS,
+        "CONTROL_STATES": wording.CONTROL_WORDS,
         "WHOLE": coverage.WHOLE,
         "count": text.count,
         "charts": charts,
@@ -101,6 +103,7 @@ def render(report: dict[str, Any]) -> str:
     css = Markup((_HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - our own style sheet
     common = {"r": report, "css": css, "four": four(report["kpis"]), "scale": charts.ceiling}
     common |= {"total": len(report["sources"]), "noun": periods.NOUNS[report["kind"]], "sections": sections(report)}
+    common |= {"shown": [name for name, _ in sections(report)]}
     common |= {"when": report["day"] if report["kind"] == "daily" else report["period"], "files": tables.names(report)}
     common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.reports import asked, coverage, inputs, measures, method, period_parts, pseudonyms, wording
+from audit_pipeline.reports.controls.table import controls
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.inputs import Row
 from audit_pipeline.reports.model import VERSION, Report
@@ -62,6 +63,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "reviews": calendar,
         "reported": period_parts.reported(found, calendar),
         "corrections": period_parts.corrections(found),
+        "controls": controls(found, engine, calendar, findings, kpis) if period.kind == "monthly" else None,
         "people": asked.people(found),
         "method": _method(found, period),
         "evidence": method.evidence(found),

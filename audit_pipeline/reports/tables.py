@@ -34,6 +34,22 @@ _FINDINGS = (
 )
 _OF_PERIODS = ("reviews.csv", "corrections.csv")
 _CORRECTIONS = ("kind", "period", "edition", "corrects", "made_at", "part", "subject", "from", "to")
+_CONTROL_DAYS = ("not_operated", "not_evaluated", "operated")
+_CONTROLS = (
+    "framework",
+    "control",
+    "words",
+    "state",
+    "days_not_operated",
+    "days_not_evaluated",
+    "days_operated",
+    "not_operated_on",
+    "not_evaluated_on",
+    "checks",
+    "why",
+    "supports",
+    "does_not_show",
+)
 _REVIEWS = ("kind", "day", "state", "due_at", "generated_at", "delivered_at")
 _REPORTED = ("edition", "whole", "of", "root", "page")
 _DAYS = (
@@ -63,12 +79,26 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
     if report["kind"] != "daily":
         found["reviews.csv"] = _csv((*_REVIEWS, *_REPORTED), _review_rows(report))
         found["corrections.csv"] = _csv(_CORRECTIONS, _correction_rows(report))
+    if report["kind"] == "monthly":
+        found["controls.csv"] = _csv(_CONTROLS, _control_rows(report))
     return found
 
 
 def names(report: dict[str, Any]) -> list[str]:
     """The names of the files, for the page that lies beside them."""
-    return ["findings.csv", "sources.csv", "kpis.csv", *(_OF_PERIODS if report["kind"] != "daily" else [])]
+    more = {"daily": (), "weekly": _OF_PERIODS, "monthly": (*_OF_PERIODS, "controls.csv")}[report["kind"]]
+    return ["findings.csv", "sources.csv", "kpis.csv", *more]
+
+
+def _control_rows(report: dict[str, Any]) -> Iterable[list[Any]]:
+    for framework in report["controls"]["frameworks"]:
+        for row in framework["rows"]:
+            days = [" ".join(row["days"][state]) if row["days"] else None for state in _CONTROL_DAYS]
+            counts = [len(row["days"][state]) if row["days"] else None for state in _CONTROL_DAYS]
+            why = [*row["why"], *(f"{check['name']}: {one['why']}" for check in row["checks"] for one in check["why"])]
+            checks = " ".join(check["name"] for check in row["checks"])
+            head = [framework["framework"], row["id"], row["words"], row["state"]]
+            yield [*head, *counts, *days[:2], checks, "; ".join(why), row["supports"], row["not_shown"]]
 
 
 def _correction_rows(report: dict[str, Any]) -> Iterable[list[Any]]:

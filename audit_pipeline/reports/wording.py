@@ -11,6 +11,13 @@ from audit_pipeline.reports.inputs import Row
 
 STATE_WORDS = {"good": "Good", "attention": "Attention", "bad": "Bad"}
 
+CONTROL_WORDS = {
+    "operated": "operated",
+    "not_operated": "did not operate",
+    "not_evaluated": "not evaluated",
+    "not_applicable": "not applicable",
+}
+
 
 def state(report: Row) -> str:
     """`bad`: a day is missing, evidence is corrupt or a date has passed; `attention`: anything else that waits or was not judged.

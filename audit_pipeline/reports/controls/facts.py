@@ -1,0 +1,111 @@
+"""What checks of controls look at: stored tables and reports of a period, for the sources in a framework's scope.
+
+Belongs here: reading. Not here: any judgement (`checks`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from audit_pipeline.clock import DAY
+from audit_pipeline.evidence import printed_heads
+from audit_pipeline.findings import decisions
+from audit_pipeline.lake.verify import verify
+from audit_pipeline.reports.controls.catalogue import Scope
+from audit_pipeline.reports.inputs import Inputs, Row
+from audit_pipeline.settings import Settings
+from audit_pipeline.state import deliveries
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The period as checks see it; days are ISO."""
+
+    settings: Settings
+    days: tuple[str, ...]
+    scope: Scope
+    completeness: Mapping[tuple[str, str], Row]
+    """by source and day"""
+    reviews: Mapping[str, str | None]
+    """state by day; null while not due"""
+    rule_errors: Mapping[str, int]
+    """how many rules could not be run, by day; absent where none ran"""
+    rules: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    """ATT&CK tags and sources of each rule"""
+    findings: list[Row]
+    kpi_states: Mapping[str, Mapping[str, str]]
+    """state by KPI and day"""
+    delivered: frozenset[str]
+    """days whose mail was accepted"""
+    verified: int
+    """how many manifest entries were verified"""
+    problems: list[tuple[str, str]]
+    """what verification found: the source, empty for what belongs to none, and a line"""
+    history_days: int
+    """days of events on record up to the end of the period"""
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources in scope."""
+        return self.scope.sources
+
+    @property
+    def problems_in_scope(self) -> list[str]:
+        """What verification found about sources in scope, and about what belongs to no source."""
+        return [line for source, line in self.problems if not source or source in self.sources]
+
+    def of(self, scope: Scope) -> Facts:
+        """The same for another scope."""
+        return replace(self, scope=scope)
+
+
+def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list[Row], kpis: list[Row]) -> Facts:
+    """Read what the checks need; the evidence of the period is verified anew, byte for byte."""
+    from audit_pipeline.detections.sigma import load  # reads rule files: not needed to import this package
+
+    verified, problems = _verify(inputs, engine)
+    first = min(inputs.lake.days("completeness"), default=inputs.day)
+    return Facts(
+        settings=inputs.settings,
+        days=inputs.days,
+        scope=Scope(systems=["none"], inventory="", owner="", date=inputs.day),
+        completeness=inputs.completeness,
+        reviews={row["day"]: row["state"] for row in calendar},
+        rule_errors=_rule_errors(inputs),
+        rules=[(rule.attack, rule.sources) for rule in load(inputs.settings)[0]],
+        findings=findings,
+        kpi_states={row["id"]: {one["day"]: one["state"] for one in row["history"]} for row in kpis},
+        delivered=_delivered(engine),
+        verified=verified,
+        problems=problems,
+        history_days=(inputs.day - first).days + 1,
+    )
+
+
+def _verify(inputs: Inputs, engine: sa.Engine) -> tuple[int, list[tuple[str, str]]]:
+    """Chains, the segments collected from the period's first day to the day after its last, printed heads, and decisions."""
+    until = (inputs.day + DAY).isoformat()
+    found, summary = verify(inputs.lake, inputs.days[0], until)
+    rows = [problem.as_dict() for problem in found] + printed_heads(inputs.lake)[0] + decisions.verify(engine)
+    return summary.entries, [(row.get("source") or "", f"{row['problem']} in {row['file']}") for row in rows]
+
+
+def _rule_errors(inputs: Inputs) -> dict[str, int]:
+    found = {}
+    for day in inputs.days:
+        note = inputs.lake.table_metadata("detections", dt.date.fromisoformat(day))
+        if note is not None:
+            found[day] = len(json.loads(note.get("rule_errors", "[]")))
+    return found
+
+
+def _delivered(engine: sa.Engine) -> frozenset[str]:
+    columns = deliveries.c
+    query = sa.select(columns.period).where(columns.kind == "daily", columns.outcome == "accepted")
+    with engine.connect() as connection:
+        return frozenset(connection.execute(query).scalars())
