@@ -213,7 +213,7 @@ class Settings(Section):
     hours: HoursSettings = HoursSettings()
     releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id" + NOT_YET)
     scope: str | None = Field(
-        default=None, description="YAML file: per framework systems in scope, inventory, owner, date" + NOT_YET
+        default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
     )
     budgets: BudgetSettings = BudgetSettings()
     privacy: PrivacySettings = PrivacySettings()
