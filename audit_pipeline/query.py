@@ -45,7 +45,7 @@ def run(settings: Settings, sql: str) -> tuple[list[str], Iterator[tuple[object,
 
 def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
     lake = Lake.open(settings.lake_url)
-    con = connect(lake)
+    con = connect(lake, alone=True)
     engine = open_state(settings.state_url_resolved)
     try:
         con.register("findings", findings_table(settings, lake, engine, until=None))

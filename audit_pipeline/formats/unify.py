@@ -73,7 +73,7 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
     Raises:
         LakeError: raw or index cannot be read, or the result cannot be written; says where and what to do.
     """
-    con = connect(lake, tables=())
+    con = connect(lake, tables=(), alone=True)
     trouble: list[OSError] = []
     # This optimizer makes joins of the IN lists inside CASE: every row then pays for branches it never takes, in one thread.
     con.execute("SET disabled_optimizers = 'in_clause'")
