@@ -132,8 +132,7 @@ class PrivacySettings(Section):
     page: Literal["names", "pseudonyms"] = Field(default="names", description="on pages")
     monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports")
     key_file: str | None = Field(
-        default=None,
-        description="file of the key that pseudonyms are made with; default: `pseudonyms.key` beside the state database, else beside the configuration",
+        default=None, description="key of the pseudonyms; default: `pseudonyms.key` beside the state database"
     )
 
 
@@ -166,18 +165,11 @@ class SmtpSettings(Section):
     from_: str = Field(default="audit@localhost", alias="from", description="sender")
     username: str | None = Field(default=None, description="login; without one there is none")
     password_env: str = Field(default="SMTP_PASSWORD", description="environment variable that holds the password")
-    password_file: str | None = Field(
-        default=None,
-        description="file whose first line is the password; asked when the environment variable is not set",
-    )
-    ca_file: str | None = Field(
-        default=None,
-        description="PEM file of the authority that signed the server's certificate; default: the system's",
-    )
+    password_file: str | None = Field(default=None, description="or a file whose first line is the password")
+    ca_file: str | None = Field(default=None, description="PEM file of a private authority; default: the system's")
     timeout_s: float = Field(default=30, description="seconds to wait for each answer of the server")
     retry_for: Duration = Field(
-        default=dt.timedelta(minutes=2),
-        description="how long a night's mail is tried again after trouble that may pass (no connection, 4xx answers); longer where the server greylists",
+        default=dt.timedelta(minutes=2), description="how long no connection and 4xx answers are tried again, a night"
     )
 
 
@@ -220,9 +212,7 @@ class Settings(Section):
     reports: ReportSettings = ReportSettings()
     smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")
     retention: RetentionSettings = RetentionSettings()
-    heartbeat_url: str | None = Field(
-        default=None, description="called by GET after each good night that is mailed, for a watcher outside"
-    )
+    heartbeat_url: str | None = Field(default=None, description="called (GET) after each good night that is mailed")
     _file: Path = PrivateAttr(default=Path(DEFAULT_FILE))
 
     @model_validator(mode="after")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from audit_pipeline.detections.sigma import Rule, RuleError, load
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.lake.views import connect
+from audit_pipeline.privacy.names import conceal_for
 from audit_pipeline.settings import Settings
 
 MAX_REFS = 100
@@ -51,10 +54,10 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     since = day - max([DAY, *(rule.timespan for rule in active)])
     rows: list[dict[str, Any]] = []
     with connect(lake, since=since, until=day, tables=["events", "completeness"]) as con:
-        verdicts = _verdicts(con, day)
+        verdicts, conceal = _verdicts(con, day), conceal_for(settings, lake, con, day)
         for rule in active:
             try:
-                rows += detections(con, rule, day, verdicts)
+                rows += detections(con, rule, day, verdicts, conceal)
             except duckdb.Error as error:
                 errors.append(_broken(rule.file, error))
     rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))
@@ -64,9 +67,15 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
 
 
 def detections(
-    con: duckdb.DuckDBPyConnection, rule: Rule, day: dt.date, verdicts: dict[str, str] | None = None
+    con: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    day: dt.date,
+    verdicts: dict[str, str] | None = None,
+    conceal: Callable[[str], str] = str,
 ) -> list[dict[str, Any]]:
     """A rule's detections of a day, as rows of the table, over the connection's view `events`.
+
+    `conceal` says what a detection may hold of a recorded value (`privacy.names.conceal_for`); groups are made before it.
 
     Raises:
         duckdb.Error: the rule's SQL cannot be run, for example a regular expression that RE2 has not.
@@ -74,7 +83,13 @@ def detections(
     start = midnight(day)
     values = {"since": start - rule.timespan, "start": start, "end": start + DAY}
     found = con.sql(_sql(rule), params=values).to_arrow_table().to_pylist()
-    return [_detection(rule, day, row, verdicts or {}) for row in found]
+    return [_detection(rule, day, _concealed(row, conceal), verdicts or {}) for row in found]
+
+
+def _concealed(row: dict[str, Any], conceal: Callable[[str], str]) -> dict[str, Any]:
+    """Group values, actor and target: the parts of a detection that somebody else wrote and people read."""
+    named = [name for name in row if re.fullmatch(r"g\d+|x_actor|x_target", name) and isinstance(row[name], str)]
+    return {**row, **{name: conceal(row[name]) for name in named}}
 
 
 def _sql(rule: Rule) -> str:

@@ -9,13 +9,17 @@ of them stay two, and `audit-pipeline reveal` can tell.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 
 import duckdb
 import pyarrow as pa
 
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
 from audit_pipeline.privacy.masks import mask
-from audit_pipeline.privacy.pseudonyms import token
+from audit_pipeline.privacy.pseudonyms import key, token
+from audit_pipeline.settings import Settings
 
 UNLISTED = "(unlisted name)"
 NAME_COLUMNS = ("user_name", "actor_user_name", "x_actor", "x_account")
@@ -73,6 +77,22 @@ def _listed(con: duckdb.DuckDBPyConnection) -> set[str]:
     return {str(value) for row in found for value in row if value is not None}
 
 
+def conceal_for(settings: Settings, lake: Lake, con: duckdb.DuckDBPyConnection, until: dt.date) -> Callable[[str], str]:
+    """What tables made from the events of `con` may hold of a recorded value: see `concealer`.
+
+    An account is known by what it did on any stored day up to `until`: later days change nothing of what is made of earlier ones.
+
+    Raises:
+        UserError: the key of the tokens cannot be read or made.
+    """
+    failed = failed_names(con)
+    hidden = failed
+    if failed:
+        with connect(lake, until=until, tables=["events"]) as history:
+            hidden = failed - shown_names(history, failed)
+    return concealer(hidden, key(settings, lake))
+
+
 def concealer(hidden: Iterable[str], secret: bytes) -> Callable[[str], str]:
     """A function from a recorded value to what may be printed: hidden names and secret-shaped values give way to a token.
 
@@ -84,8 +104,8 @@ def concealer(hidden: Iterable[str], secret: bytes) -> Callable[[str], str]:
 
     def conceal(value: str) -> str:
         if value in names:
-            return f"{UNLISTED} {token(value, secret)}"
+            return f"{UNLISTED} {token(value, secret, exact=True)}"
         clean = mask(value)
-        return value if clean == value else f"{clean} {token(value, secret)}"
+        return value if clean == value else f"{clean} {token(value, secret, exact=True)}"
 
     return conceal

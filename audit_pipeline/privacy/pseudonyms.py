@@ -81,11 +81,10 @@ def _checked(found: bytes, where: str) -> bytes:
     return found
 
 
-def token(name: str, secret: bytes) -> str:
-    """`user-` and five characters; upper and lower case of a name give the same token."""
-    number = int.from_bytes(
-        hmac.digest(secret, name.casefold().encode("utf-8", "surrogatepass"), hashlib.sha256), "big"
-    )
+def token(name: str, secret: bytes, *, exact: bool = False) -> str:
+    """`user-` and five characters; upper and lower case of a name give the same token, unless it is to be exact."""
+    same = name if exact else name.casefold()
+    number = int.from_bytes(hmac.digest(secret, same.encode("utf-8", "surrogatepass"), hashlib.sha256), "big")
     characters = []
     for _ in range(_LENGTH):
         number, index = divmod(number, len(_ALPHABET))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from audit_pipeline.clock import UTC
 from audit_pipeline.lake.store import Lake
@@ -15,6 +16,7 @@ from audit_pipeline.ocsf.columns import EVENT_SCHEMA
 from audit_pipeline.settings import Settings
 
 DAY = dt.date(2026, 3, 2)  # a Monday
+LONG_AGO = dt.date(2025, 12, 1)
 
 
 def at(hour: int, minute: int = 0, second: float = 0, day: dt.date = DAY) -> dt.datetime:
@@ -30,8 +32,10 @@ def open_lake(root: Path) -> Lake:
     return Lake.open(str(root / "lake"))
 
 
-def write_events(lake: Lake, rows: list[dict[str, Any]]) -> None:
-    """Rows by their source and day; a row has at least `time`."""
+def write_events(lake: Lake, rows: list[dict[str, Any]], *, known: bool = True) -> None:
+    """Rows by their source and day; a row has at least `time`. Whoever is `known` signed in once, long before the other events."""
+    if known:
+        introduce(lake, {row.get(name) for row in rows for name in ("user_name", "x_actor")})
     parts: dict[tuple[str, dt.date], list[dict[str, Any]]] = {}
     for i, row in enumerate(rows):
         full = {"x_source": "idp", "x_segment": "raw/idp/1", "x_line": i, "metadata_uid": f"e{i}", **row}
@@ -39,6 +43,18 @@ def write_events(lake: Lake, rows: list[dict[str, Any]]) -> None:
         parts.setdefault((full["x_source"], full["day"]), []).append(full)
     for (source, day), part in parts.items():
         lake.write_table("events", pa.Table.from_pylist(part, schema=EVENT_SCHEMA), day, source)
+
+
+def introduce(lake: Lake, names: set[str | None]) -> None:
+    """A successful sign-in of each, so that they are accounts and no passwords typed into the wrong field."""
+    file = TABLES["events"].file(LONG_AGO, "idp")
+    if lake.exists(file):
+        names = names | set(pq.read_table(lake.path(file), columns=["user_name"]).column("user_name").to_pylist())
+    rows = [
+        {"time": at(8, day=LONG_AGO), "day": LONG_AGO, "class_uid": 3002, "activity_id": 1, "status_id": 1, "user_name": name, "x_source": "idp"}
+        for name in sorted(name for name in names if name)
+    ]  # fmt: skip
+    lake.write_table("events", pa.Table.from_pylist(rows, schema=EVENT_SCHEMA), LONG_AGO, "idp")
 
 
 def write_completeness(lake: Lake, day: dt.date, verdicts: dict[str, str], codes: dict[str, str] | None = None) -> None:

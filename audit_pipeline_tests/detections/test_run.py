@@ -20,6 +20,7 @@ from audit_pipeline_tests.detections.helpers import (
     at,
     burst,
     failed,
+    introduce,
     make_settings,
     open_lake,
     write_completeness,
@@ -335,3 +336,38 @@ def test_missing_or_empty_test_events_are_a_failure(tmp_path: Path, text: str | 
     if text is not None:
         (tmp_path / "rules" / "root.tests.yml").write_text(text, encoding="utf-8")
     assert rule_tests.failures(sigma.read(file, make_settings(tmp_path))) != []
+
+
+def test_what_only_failed_to_sign_in_is_kept_by_a_token_alone(tmp_path: Path) -> None:
+    settings, lake = make_settings(tmp_path), open_lake(tmp_path)
+    typed = [*burst("Hunter2!secret", at(8), 12), *burst("hunter2!SECRET", at(9), 13), *burst("mallory", at(9), 14)]
+    write_events(
+        lake, [{**row, "actor_user_name": row["user_name"], "x_actor": row["user_name"]} for row in typed], known=False
+    )
+    rows = found(settings, lake)
+    assert sorted(row["n"] for row in rows) == [12, 13, 14], "groups were made before the names went"
+    assert len({row["detection_id"] for row in rows}) == 3
+    for row in rows:
+        told = json.dumps(row, default=str).casefold()
+        assert "hunter2" not in told
+        assert "mallory" not in told
+        assert row["explanation"].split(" for ")[1].startswith("(unlisted name) user-")
+    stored = lake.read(f"detections/day={DAY}/detections.parquet").lower()
+    assert b"hunter2" not in stored
+    introduce(lake, {"mallory"})
+    assert {row["x_target"] for row in found(settings, lake) if row["n"] == 14} == {"mallory"}
+    write_events(
+        lake,
+        [
+            {
+                "time": at(8, day=DAY + dt.timedelta(days=1)),
+                "class_uid": 3002,
+                "status_id": 1,
+                "user_name": "Hunter2!secret",
+            }
+        ],
+        known=False,
+    )
+    assert "hunter2" not in json.dumps(found(settings, lake), default=str).casefold(), (
+        "a later success changes no earlier day"
+    )

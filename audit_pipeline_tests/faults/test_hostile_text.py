@@ -270,7 +270,7 @@ def texts(value: Any) -> list[str]:
 
 def test_nothing_is_written_outside(night: Night) -> None:
     project = night[0]
-    names = {"pipeline.yaml", "logs", "lake", "state.db", "pseudonyms.key", ".dagster"}
-    assert {path.name for path in project.root.iterdir()} == names
+    top = {"pipeline.yaml", "logs", "lake", "state.db", "pseudonyms.key", ".dagster"}
+    assert {path.name for path in project.root.iterdir()} == top
     names = [path.name for path in project.lake.rglob("*")]
     assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9._=-]+", name)] == []
