@@ -110,11 +110,11 @@ class TeamSettings(Section):
 class HoursSettings(Section):
     """Working hours, for what is off-hours."""
 
-    zone: str = Field(default="UTC", description="IANA time zone" + NOT_YET)
-    days: str = Field(default="mon-fri", description="working days" + NOT_YET)
-    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time" + NOT_YET)
-    to: ClockTime = Field(default=dt.time(19), description="end, local time" + NOT_YET)
-    holidays: str | None = Field(default=None, description="CSV file of days off" + NOT_YET)
+    zone: str = Field(default="UTC", description="IANA time zone")
+    days: str = Field(default="mon-fri", description="working days")
+    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time")
+    to: ClockTime = Field(default=dt.time(19), description="end, local time")
+    holidays: str | None = Field(default=None, description="CSV file of days off: date and optionally zone,name")
 
 
 class BudgetSettings(Section):
@@ -200,10 +200,11 @@ class Settings(Section):
     sources: dict[Name, SourceSettings]
     teams: dict[Name, TeamSettings] = Field(default_factory=dict)
     identities: str | None = Field(
-        default=None, description="CSV file: source,account,person,role,kind(human or service),zone,team" + NOT_YET
+        default=None,
+        description="CSV file: source (or *),account,person,role,kind (human or service),zone,team and optionally from,to",
     )
     hours: HoursSettings = HoursSettings()
-    releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id" + NOT_YET)
+    releases: str | None = Field(default=None, description="CSV file: time,service,version,change_id")
     scope: str | None = Field(
         default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
     )

@@ -65,11 +65,12 @@ smtp: null                         # without a mail server mails are written bes
 
 heartbeat_url: null                # called (GET) after each good night that was mailed, so that a silent pipeline is noticed elsewhere
 
+identities: null                   # CSV file: source (or *),account,person,role,kind (human or service),zone,team and optionally from,to
+hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: CSV file date,zone,name
+releases: null                     # CSV file: time,service,version,change_id
+
 # Accepted, and not used yet: later versions read these keys, so that this file need not change then.
 
-identities: null                   # CSV file with the columns source,account,person,role,kind,zone,team (kind: human or service)
-hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: a CSV file
-releases: null                     # CSV file with the columns time,service,version,change_id
 scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
 budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
 retention: {raw: 400d, events: 400d, runs: 400d}   # evidence and tables (today nothing of them is deleted); runs: Dagster's own history

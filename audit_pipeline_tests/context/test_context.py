@@ -1,0 +1,200 @@
+"""The view `events` with inventory, hours and releases: nothing doubled, nothing lost, as of the event's time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit_pipeline.context import connect
+from audit_pipeline.context.hours import off_hours, working_days
+from audit_pipeline.context.tables import ADDED
+from audit_pipeline.errors import ConfigError
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.ocsf.columns import EVENT_SCHEMA
+from audit_pipeline.settings import Settings
+
+DAY = dt.date(2026, 3, 2)
+HEADER = "source,account,person,role,kind,zone,team,from,to\n"
+BASE = """
+start: 2026-03-01
+sources:
+  one: {type: files, format: cloudtrail, paths: [x]}
+  two: {type: files, format: cloudtrail, paths: [x]}
+teams: {cloud: {owns: ["source:one", "service:s3.amazonaws.com"]}}
+"""
+
+
+def configured(root: Path, more: str = "", **files: str) -> Settings:
+    root.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (root / f"{name}.csv").write_text(text, encoding="utf-8")
+        if name != "holidays":
+            more += f"{name}: {name}.csv\n"
+    return Settings.from_text(BASE + more, root / "pipeline.yaml")
+
+
+def lake_with(root: Path, rows: list[dict[str, object]], source: str = "one") -> Lake:
+    lake = Lake.open(str(root / "lake"))
+    for row in rows:
+        row.setdefault("day", DAY)
+        row.setdefault("x_source", source)
+        row.setdefault("time", dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC))
+    table = pa.Table.from_pylist([{name: row.get(name) for name in EVENT_SCHEMA.names} for row in rows], schema=EVENT_SCHEMA)  # fmt: skip
+    lake.write_table("events", table, DAY, source, {"input_hash": "x"})
+    return lake
+
+
+def ask(settings: Settings, lake: Lake, sql: str) -> list[tuple[object, ...]]:
+    con = connect(settings, lake, tables=["events"])
+    try:
+        return con.execute(sql).fetchall()
+    finally:
+        con.close()
+
+
+def at(hour: int) -> dt.datetime:
+    return dt.datetime(2026, 3, 2, hour, tzinfo=dt.UTC)
+
+
+def test_who_is_behind_an_account_is_as_of_the_events_time(tmp_path: Path) -> None:
+    listed = HEADER + "one,dora,Dora Old,admin,human,Europe/Berlin,cloud,,2026-03-02T10:00:00Z\n*,dora,Dora New,dev,human,,cloud,2026-03-02T10:00:00Z,\n"  # fmt: skip
+    settings = configured(tmp_path, identities=listed)
+    lake = lake_with(tmp_path, [{"x_actor": "dora", "time": at(h), "metadata_uid": str(h), "x_actor_kind": "unknown"} for h in (9, 10, 11)])  # fmt: skip
+    lake_with(tmp_path, [{"x_actor": "dora", "time": at(11)}, {"x_actor": "eve", "time": at(9)}], "two")
+    found = ask(settings, lake, "SELECT x_source, x_account, x_actor, x_actor_kind, x_actor_team, x_listed FROM events ORDER BY x_source, time")  # fmt: skip
+    assert found == [
+        ("one", "dora", "Dora Old", "human", "cloud", True),
+        ("one", "dora", "dora", "unknown", None, False),
+        ("one", "dora", "dora", "unknown", None, False),
+        ("two", "eve", "eve", None, None, False),
+        ("two", "dora", "Dora New", "human", "cloud", True),
+    ], "a source's own rows for an account replace those of *"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 23)), max_size=30), st.lists(st.integers(0, 23), unique=True, max_size=6))  # fmt: skip
+def test_no_event_is_doubled_or_lost_whatever_the_inventory(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    root = tmp_path_factory.mktemp("w")
+    ends = [at(hour).isoformat() for hour in sorted(cuts)]
+    rows = [f"*,{name},{name}{n},r,human,,,{since},{until}" for name in "ab" for n, (since, until) in enumerate(zip(["", *ends], [*ends, ""], strict=True))]  # fmt: skip
+    settings = configured(root, identities=HEADER + "\n".join(rows))
+    lake = lake_with(root, [{"x_actor": name, "time": at(hour), "metadata_uid": str(n)} for n, (name, hour) in enumerate(events)])  # fmt: skip
+    found = ask(settings, lake, "SELECT metadata_uid, x_account, x_actor, hour(time) FROM events")
+    assert sorted(str(row[0]) for row in found) == sorted(str(n) for n in range(len(events)))
+    for _, account, actor, hour in found:
+        listed = f"{account}{sum(cut <= int(str(hour)) for cut in cuts)}"
+        assert actor == (account if account == "c" else listed)
+
+
+def test_without_files_the_columns_are_there_and_say_nothing(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    lake = lake_with(tmp_path, [{"x_actor": "a", "x_actor_kind": "human"}])
+    names = ", ".join(ADDED)
+    (row,) = ask(settings, lake, f"SELECT x_actor, x_actor_kind, {names} FROM events")
+    assert row == ("a", "human", "a", *[None] * (len(ADDED) - 1))
+    con = connect(settings, lake, tables=["events"])
+    assert con.execute("SELECT team, kind, name FROM teams_owned ORDER BY ALL").fetchall() == [("cloud", "service", "s3.amazonaws.com"), ("cloud", "source", "one")]  # fmt: skip
+    assert con.execute("SELECT count(*) FROM releases").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("source,account,person,role,kind,zone,taem\n", "line 1: unknown column 'taem'; did you mean 'team'"),
+        ("source,account\n", "line 1: the column 'person' is missing"),
+        ("", "is empty"),
+        (HEADER + "three,a,A,r,human,,,,\n", "line 2: source 'three' is not configured"),
+        (HEADER + "one,a,A,r,robot,,,,\n", "line 2: kind is 'robot'"),
+        (HEADER + "one,a,A,r,human,Europe/Berln,,,\n", "did you mean 'Europe/Berlin'"),
+        (HEADER + "one,a,A,r,human,,red,,\n", "line 2: team 'red' stands not under teams"),
+        (HEADER + "one,,A,r,human,,,,\n", "line 2: account is empty"),
+        (HEADER + "one,a,A,r,human,,,soon,\n", "line 2: from is 'soon'"),
+        (HEADER + "one,a,A,r,human,,,2026-02-01,2026-01-01\n", "from is not before to"),
+        (HEADER + "# note\none,a,A,r,human,,,,\none,a,B,r,human,,,2026-01-01,\n", "line 4: account 'a' of one counts at the same time as in line 3"),
+        (HEADER + "one,a,A,r,human,,,,,more\n", "line 2: has 10 cells, the header 9"),
+        (HEADER + 'one,"a,A,r,human,,,,\n', "is no CSV"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_inventory_names_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
+    settings = configured(tmp_path, identities=text)
+    with pytest.raises(ConfigError) as error:
+        connect(settings, Lake.open(str(tmp_path / "lake")), tables=["events"])
+    assert said in str(error.value)
+    assert str(tmp_path / "identities.csv") in str(error.value)
+
+
+def test_semicolons_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
+    settings = configured(tmp_path, identities="\ufeff" + (HEADER + "one,a,A,r,human,,,,\n").replace(",", ";"))
+    lake = lake_with(tmp_path, [{"x_actor": "a"}])
+    assert ask(settings, lake, "SELECT x_actor FROM events") == [("A",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time,service,version,change_id\n,s,1,c\n", "line 2: time is empty"),
+        ("time,service,version,change_id\n2026-03-01,,1,c\n", "line 2: service is empty"),
+        ("time,service,version,change_id\n2026-03-01,s,1,c\n2026-03-01T00:00:00Z,s,2,d\n", "as in line 2"),
+    ],
+)
+def test_an_error_of_the_releases_names_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        connect(configured(tmp_path, releases=text), Lake.open(str(tmp_path / "lake")), tables=[])
+
+
+def judged(settings: Settings, moment: dt.datetime, zone: str | None = None) -> bool | None:
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        sql = f'SELECT {off_hours(settings, "z")} FROM (SELECT $t::TIMESTAMPTZ AS "time", $z::VARCHAR AS z)'
+        return con.execute(sql, {"t": moment, "z": zone}).fetchall()[0][0]  # type: ignore[no-any-return]
+
+
+@given(st.integers(0, 364 * 86_400).map(lambda s: dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=s)), st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kolkata", None]))  # fmt: skip
+def test_hours_are_those_of_the_wall_whatever_the_season(moment: dt.datetime, zone: str | None) -> None:
+    settings = Settings.from_text(
+        BASE + 'hours: {zone: Europe/Berlin, from: "07:00", to: "19:00"}\n', Path("/x/p.yaml")
+    )
+    local = moment.astimezone(zoneinfo.ZoneInfo(zone or "Europe/Berlin"))
+    outside = local.isoweekday() > 5 or not dt.time(7) <= local.time() < dt.time(19)
+    assert judged(settings, moment, zone) is outside
+
+
+def test_the_change_of_the_clock_moves_the_hours(tmp_path: Path) -> None:
+    settings = configured(tmp_path, 'hours: {zone: Europe/Berlin, from: "07:00", to: "19:00"}\n')
+    friday, monday = dt.date(2026, 3, 27), dt.date(2026, 3, 30)
+    six_utc = [dt.datetime.combine(day, dt.time(5, 30), dt.UTC) for day in (friday, monday)]
+    assert [judged(settings, moment) for moment in six_utc] == [True, False], "05:30 UTC is 06:30, then 07:30"
+
+
+def test_a_shift_over_midnight_belongs_to_the_day_on_which_it_begins(tmp_path: Path) -> None:
+    settings = configured(tmp_path, 'hours: {zone: UTC, days: "fri", from: "22:00", to: "06:00"}\n')
+    friday = dt.datetime(2026, 3, 6, tzinfo=dt.UTC)
+    hours = {3: True, 21: True, 23: False, 27: False, 29: False, 31: True, 47: True}
+    assert {h: judged(settings, friday + dt.timedelta(hours=h)) for h in hours} == hours
+
+
+def test_holidays_are_off_where_they_hold(tmp_path: Path) -> None:
+    text = "date,zone,name\n2026-03-02,Europe/Berlin,x\n2026-03-03,,y\n"
+    settings = configured(tmp_path, "hours: {zone: UTC, holidays: holidays.csv}\n", holidays=text)
+    noon = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+    assert [judged(settings, noon, zone) for zone in ("Europe/Berlin", None)] == [True, False]
+    assert judged(settings, noon + dt.timedelta(days=1)) is True
+
+
+@pytest.mark.parametrize(("text", "days"), [("mon-fri", [1, 2, 3, 4, 5]), ("sun-thu", [1, 2, 3, 4, 7]), ("mon, wed", [1, 3]), ("sat", [6])])  # fmt: skip
+def test_days(tmp_path: Path, text: str, days: list[int]) -> None:
+    assert working_days(text, configured(tmp_path)) == days
+
+
+@pytest.mark.parametrize("keys", ["zone: Nowhere/Land", 'days: "mon-"', "days: weekdays"])
+def test_wrong_hours_are_named(tmp_path: Path, keys: str) -> None:
+    with pytest.raises(ConfigError, match="hours"):
+        off_hours(configured(tmp_path, f"hours: {{{keys}}}\n"), "NULL")
