@@ -1,39 +1,45 @@
 """KPIs of a day: the numbers, and beside each what is known about the completeness of the sources behind it.
 
-Belongs here: running the SQL of KPI files, completeness, interval, baseline, state. Not here: the files (`catalogue`) or how a
-verdict is reached (`quality`). A day's KPIs depend on tables of days up to it. "No data" is null, never 0.
+Belongs here: completeness, interval, baseline and state of a day's numbers. Not here: the files (`catalogue`), their SQL
+(`statement`, `measure`), weeks and months (`period`), how a verdict is reached (`quality`). A day's KPIs depend on tables of days
+up to it. "No data" is null, never 0.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
 import json
-import math
-import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.kpis.catalogue import Kpi, KpiError, load
+from audit_pipeline.kpis.measure import Measured, Reader, Span
+from audit_pipeline.kpis.statement import looked_at
+from audit_pipeline.kpis.statistics import poisson, wilson
 from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.lake.views import connect
+from audit_pipeline.privacy import mask
 from audit_pipeline.settings import Settings
 
 WHOLE = ("proven", "no_gap_seen")
-_Z95 = statistics.NormalDist().inv_cdf(0.975)
-_LOOK_BACK = 7 * DAY
-"""how far a source without data today is looked for, to know whether it feeds a KPI"""
-_BASELINE_DAYS = 7
-_STORED_DAYS = 35
-"""how many stored days a baseline is searched in"""
-_COLUMNS = {"scope", "n", "population", "sources"}
+LACKING = ("partial", "missing")
+DETAILS = "kpi_details"
+"""Key in the table's metadata: JSON of KPI id to the rows (at most five) that explain its number, as `details` of its file gives them."""
+_LOOK_BACK = 7
+"""days in which a source without data today is looked for, to know whether it feeds a KPI"""
+_WEEKS = 4
+_LEAST = 2
+"""same weekdays with a usable value that a trend needs, of the four weeks before"""
 
 
 @dataclass(frozen=True)
@@ -44,119 +50,128 @@ class Coverage:
     seen: bool
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A row of a KPI's SQL."""
-
-    n: int
-    population: int
-    value: float | None
-    sources: frozenset[str]
-
-
 History = dict[tuple[str, str], dict[dt.date, tuple[float, str | None]]]
 """Stored values and their verdicts by KPI and scope, then day."""
 
 
-def compute(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
+def compute(settings: Settings, lake: Lake, day: dt.date, *, tables: Mapping[str, pa.Table] | None = None) -> pa.Table:
     """Compute and write the table `kpis` of a day.
 
     A KPI that fails does not stop the others: `table_metadata("kpis", day)["kpi_errors"]` names it.
+
+    Args:
+        settings: the configuration.
+        lake: the lake.
+        day: the day (UTC).
+        tables: what other parts make and KPI SQL may read by name: `reviews`.
     """
     known, errors = load(settings)
     history = _history(lake, day)
     made_from = computed.inputs(lake, settings.sources, day)
     rows: list[dict[str, Any]] = []
-    with connect(lake, since=day, until=day, tables=["events", "rejects", "completeness"]) as con:
-        _register_sources(con, settings)
-        coverage = _coverage(con, settings, day)
+    details: dict[str, list[dict[str, Any]]] = {}
+    with _Day(settings, lake, day, tables) as today:
         for kpi in known.values():
             try:
-                measured = measure(con, kpi, day)
-                feeds = _feeding(settings, lake, kpi, day, measured, coverage)
+                found, explained = today.numbers(kpi)
             except (duckdb.Error, KpiError) as error:
                 errors.append(error if isinstance(error, KpiError) else KpiError(kpi.file, str(error).splitlines()[0]))
-                rows.append(_row(kpi, "all", day, None, [], history))
-                continue
-            scopes = _scopes(kpi, measured, feeds, coverage)
-            for scope in sorted(scopes, key=lambda name: (name != "all", name)):
-                behind = [coverage[name] for name in sorted(scopes[scope]) if name in coverage]
-                rows.append(_row(kpi, scope, day, measured.get(scope), behind, history))
+                found, explained = {"all": (None, [])}, []
+            details |= {kpi.id: explained} if explained else {}
+            rows += [
+                _row(kpi, scope, day, measured, behind, history)
+                for scope, (measured, behind) in sorted(found.items(), key=lambda item: (item[0] != "all", item[0]))
+            ]
     table = pa.Table.from_pylist(rows, schema=TABLES["kpis"].schema)
     told = [{"file": error.file.name, "reason": error.reason} for error in errors]
-    note = {"kpi_errors": json.dumps(told, sort_keys=True), computed.META: made_from}
+    note = {"kpi_errors": json.dumps(told, sort_keys=True), computed.META: made_from, DETAILS: json.dumps(details)}
     lake.write_table("kpis", table, day, metadata=note)
     return table
 
 
-def measure(con: duckdb.DuckDBPyConnection, kpi: Kpi, day: dt.date, days: int = 1) -> dict[str, Measured]:
-    """The rows of a KPI's SQL by scope, over `days` days that end with `day`.
+class _Day(contextlib.ExitStack):
+    """The connections of a day, opened when the first KPI needs them."""
 
-    Raises:
-        KpiError: they are not of the shape that a KPI needs.
-        duckdb.Error: the SQL cannot be run.
-    """
-    end = midnight(day) + DAY
-    values = {"day": day, "start": end - days * DAY, "end": end}
-    wanted = {name: value for name, value in values.items() if re.search(rf"\${name}\b", kpi.sql)}
-    found = con.sql(f"SELECT * FROM (\n{kpi.sql.strip().rstrip(';')}\n)", params=wanted or None).to_arrow_table()
-    lacking = _COLUMNS | ({"value"} if kpi.kind == "duration" else set())
-    if lacking := lacking - set(found.column_names):
-        raise KpiError(kpi.file, f"its SQL gives no column {', '.join(sorted(lacking))}")
-    rows = found.to_pylist()
-    try:
-        measured = {str(row["scope"]): _measured(row) for row in rows if row["scope"] is not None}
-    except (TypeError, ValueError) as error:
-        raise KpiError(kpi.file, f"its SQL gives a value of the wrong kind ({error})") from None
-    if len(measured) != len(rows):
-        raise KpiError(kpi.file, "its SQL gives a scope more than once, or a row without one")
-    if any(one.n < 0 or (kpi.kind in ("rate", "share") and one.n > one.population) for one in measured.values()):
-        raise KpiError(kpi.file, "its SQL gives an n below 0 or above the population")
-    return measured
+    def __init__(self, settings: Settings, lake: Lake, day: dt.date, tables: Mapping[str, pa.Table] | None) -> None:
+        super().__init__()
+        self.settings, self.day = settings, day
+        self.reader = Reader(settings, lake, day, tables)
+        self._open: dict[int, duckdb.DuckDBPyConnection] = {}
+
+    def con(self, days_before: int) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the events of the day and of so many days before."""
+        if days_before not in self._open:
+            opened = self.reader.open(Span.whole(self.day, self.day), days_before)
+            self._open[days_before] = self.enter_context(contextlib.closing(opened))
+        return self._open[days_before]
+
+    @functools.cached_property
+    def coverage(self) -> dict[str, Coverage]:
+        """Each configured source's verdict of the day."""
+        return coverage(self.con(0), self.settings, self.day)
+
+    def numbers(self, kpi: Kpi) -> tuple[dict[str, tuple[Measured | None, list[Coverage]]], list[dict[str, Any]]]:
+        """What was measured by scope with the sources behind it, and the rows that explain it."""
+        con, span = self.con(kpi.look_back), Span.whole(self.day - (kpi.window - 1) * DAY, self.day)
+        measured = self.reader.measure(con, kpi, span)
+        scopes = _scopes(kpi, measured, self._feeding(kpi, measured), self.coverage)
+        behind = {
+            scope: [self.coverage[name] for name in sorted(names) if name in self.coverage]
+            for scope, names in scopes.items()
+        }
+        explained = [{name: _told(value) for name, value in row.items()} for row in self.reader.details(con, kpi, span)]
+        return {scope: (measured.get(scope), behind[scope]) for scope in scopes}, explained
+
+    def _feeding(self, kpi: Kpi, measured: Mapping[str, Measured]) -> frozenset[str]:
+        """The sources behind the scope `all`: those that gave it something, and those that lack something and might have.
+
+        A source that is not known to be whole counts when it fed the KPI in the week before, or was never heard: nobody can tell then.
+        """
+        if kpi.incomplete != "shown":
+            return frozenset(self.coverage)
+        feeding = measured["all"].sources if "all" in measured else frozenset()
+        doubtful = {name for name, one in self.coverage.items() if one.verdict not in WHOLE} - feeding
+        if doubtful:
+            fed = self._fed_before(kpi, doubtful & self._heard)
+            doubtful = (doubtful - self._heard) | (doubtful & fed)
+        return feeding | doubtful or frozenset(self.coverage)
+
+    @functools.cached_property
+    def _heard(self) -> frozenset[str]:
+        found = self.con(_LOOK_BACK).sql("SELECT DISTINCT x_source FROM events").fetchall()
+        return frozenset(name for (name,) in found)
+
+    def _fed_before(self, kpi: Kpi, doubtful: set[str]) -> frozenset[str]:
+        """Those of the sources that gave the KPI something in the week before."""
+        if not doubtful:
+            return frozenset()
+        con, span = self.con(max(_LOOK_BACK, kpi.look_back)), Span.whole(self.day - _LOOK_BACK * DAY, self.day)
+        if kpi.sql is not None:
+            before = self.reader.measure(con, kpi, span).get("all")
+            return before.sources if before else frozenset()
+        found = self.reader.rows(con, f"SELECT DISTINCT source FROM (\n{looked_at(kpi, self.settings)}\n)", span)
+        return frozenset(found.column(0).to_pylist())
 
 
-def _measured(row: Mapping[str, Any]) -> Measured:
-    value = None if row.get("value") is None else float(row["value"])
-    names = frozenset(name for name in row["sources"] or [] if name is not None)
-    usable = value if value is not None and math.isfinite(value) else None
-    return Measured(int(row["n"] or 0), int(row["population"] or 0), usable, names)
+def _told(value: Any) -> Any:
+    """A value of a detail as JSON holds it; what looks like a secret is masked."""
+    if isinstance(value, dt.datetime):
+        return rfc3339(value)
+    return mask(value) if isinstance(value, str) else value
 
 
 def _scopes(
-    kpi: Kpi, measured: Mapping[str, Measured], feeds: frozenset[str], coverage: Mapping[str, Coverage]
+    kpi: Kpi, measured: Mapping[str, Measured], feeds: frozenset[str], known: Mapping[str, Coverage]
 ) -> dict[str, frozenset[str]]:
     """The scopes that get a row, and the sources behind each."""
-    scopes = {scope: one.sources for scope, one in measured.items()}
+    scopes = {
+        scope: one.sources or (feeds if kpi.incomplete == "apart" else one.sources) for scope, one in measured.items()
+    }
     if "source" in kpi.scopes:
-        scopes |= {f"source:{name}": frozenset({name}) for name in coverage}
+        scopes |= {f"source:{name}": frozenset({name}) for name in known}
     if "all" in kpi.scopes:
         scopes["all"] = feeds
     return scopes
-
-
-def _feeding(
-    settings: Settings,
-    lake: Lake,
-    kpi: Kpi,
-    day: dt.date,
-    measured: Mapping[str, Measured],
-    coverage: Mapping[str, Coverage],
-) -> frozenset[str]:
-    """The sources behind the scope `all`: those that gave it something, and those that lack something and might have.
-
-    A source that is not known to be whole counts when it fed the KPI in the week before, or was never heard: nobody can tell then.
-    """
-    if kpi.incomplete == "counted":
-        return frozenset(coverage)
-    feeding = measured["all"].sources if "all" in measured else frozenset()
-    doubtful = {name for name, one in coverage.items() if one.verdict not in WHOLE} - feeding
-    if doubtful:
-        with connect(lake, since=day - _LOOK_BACK, until=day, tables=["events", "rejects", "completeness"]) as con:
-            _register_sources(con, settings)
-            before = measure(con, kpi, day, days=_LOOK_BACK // DAY + 1).get("all")
-            heard = {name for (name,) in con.sql("SELECT DISTINCT x_source FROM events").fetchall()}
-        doubtful = {name for name in doubtful if name not in heard or (before and name in before.sources)}
-    return feeding | doubtful or frozenset(coverage)
 
 
 def _row(
@@ -166,8 +181,7 @@ def _row(
     value = _value(kpi, measured, sources, verdict)
     n, population = (measured.n, measured.population) if measured else (0, 0)
     unheard = not population and not (sources and all(one.seen for one in sources))
-    interval = kpi.kind == "rate" and value is not None
-    low, high = wilson(n, population) if interval else (None, None)
+    low, high = interval(kpi, value, n, population)
     previous = _previous(kpi, history.get((kpi.id, scope), {}), day)
     return {
         "period": day.isoformat(),
@@ -184,78 +198,79 @@ def _row(
         "previous": previous,
         "trend": (value - previous) / abs(previous) if value is not None and previous else None,
         "target": kpi.target,
-        "state": _state(kpi, value, verdict),
+        "state": state(kpi, value, verdict, cases=population if sources and any(one.seen for one in sources) else 0),
         "verdict": verdict,
         "days_used": int(value is not None),
         "days_left_out": int(value is None),
     }
 
 
-def _value(kpi: Kpi, measured: Measured | None, sources: list[Coverage], verdict: str) -> float | None:
+def _value(kpi: Kpi, measured: Measured | None, sources: Sequence[Coverage], verdict: str) -> float | None:
     """The number, or null where there is none: nobody looked, nothing came, or nothing to divide by."""
     silent = [one for one in sources if not one.seen]
-    if not sources or (len(silent) == len(sources) if kpi.incomplete == "counted" else silent):
+    if not sources or (len(silent) == len(sources) if kpi.incomplete != "shown" else silent):
         return None
-    if kpi.kind == "duration":
-        return measured.value if measured and measured.population else None
-    if kpi.kind == "count":
-        if measured and measured.population:
-            return float(measured.n)
-        return 0.0 if verdict in WHOLE else None
-    return measured.n / measured.population if measured and measured.population else None
+    return number(kpi, measured, nothing=0.0 if verdict in WHOLE else None)
 
 
-def _state(kpi: Kpi, value: float | None, verdict: str) -> str:
-    """`good` needs a target and a day that is not known to lack something; `bad` a day that is known well enough to say so."""
+def number(kpi: Kpi, measured: Measured | None, *, nothing: float | None) -> float | None:
+    """The value of what was measured; `nothing`: what a count is worth where its population is empty."""
+    if measured is None or not measured.population:
+        return nothing if kpi.kind == "count" and kpi.incomplete == "shown" else None
+    if kpi.kind in ("duration", "median_time"):
+        return measured.value
+    return float(measured.n) if kpi.kind == "count" else measured.n / measured.population
+
+
+def interval(kpi: Kpi, value: float | None, n: int, population: int) -> tuple[float | None, float | None]:
+    """95 % interval of a rate (Wilson), and of a count whose file says that it is one of independent events (Poisson)."""
     if value is None:
-        return "no_data"
+        return None, None
+    if kpi.kind == "rate":
+        return wilson(n, population)
+    return poisson(n) if kpi.kind == "count" and kpi.interval == "poisson" else (None, None)
+
+
+def state(kpi: Kpi, value: float | None, verdict: str, *, cases: int = 0) -> str:
+    """`good` needs a target and a day that is not known to lack something; `bad` a day that is known well enough to say so.
+
+    A median of `cases` that too few have ended for is not evaluated: there are data.
+    """
+    if value is None:
+        return "not_evaluated" if kpi.kind == "median_time" and cases else "no_data"
     if kpi.target is None:
         return "not_evaluated"
     reached = value <= kpi.target if kpi.direction == "lower_is_better" else value >= kpi.target
+    if kpi.incomplete == "apart":
+        return "good" if reached else "bad"
     if (
         kpi.incomplete == "counted" and not reached
     ):  # what lacks is what is measured; a source's first days cannot be judged
         return "not_evaluated" if verdict == "unknown" else "bad"
-    if verdict in ("partial", "missing"):
+    if verdict in LACKING:
         return "not_evaluated"
     return "good" if reached else "bad"
 
 
-def wilson(n: int, population: int) -> tuple[float, float]:
-    """Score interval (95 %) of the share n of population (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
-    share, z2 = n / population, _Z95**2
-    middle = (share + z2 / (2 * population)) / (1 + z2 / population)
-    half = _Z95 / (1 + z2 / population) * math.sqrt(share * (1 - share) / population + z2 / (4 * population**2))
-    low = 0.0 if n == 0 else max(0.0, middle - half)
-    return low, 1.0 if n == population else min(1.0, middle + half)
-
-
 def _previous(kpi: Kpi, stored: Mapping[dt.date, tuple[float, str | None]], day: dt.date) -> float | None:
-    """Median of the same weekday in the four weeks before, else of the last seven days that have a usable value."""
-    usable = {
-        one: value
-        for one, (value, verdict) in stored.items()
-        if kpi.incomplete == "counted" or verdict not in ("partial", "missing")
-    }
-    weekdays = [usable[one] for one in (day - weeks * 7 * DAY for weeks in range(1, 5)) if one in usable]
-    values = weekdays or [usable[one] for one in sorted(usable)[-_BASELINE_DAYS:]]
-    return statistics.median(values) if values else None
+    """Median of the same weekday in the four weeks before, of which two must have a usable value."""
+    found = [stored[one] for one in (day - weeks * 7 * DAY for weeks in range(1, _WEEKS + 1)) if one in stored]
+    usable = [value for value, verdict in found if kpi.incomplete != "shown" or verdict not in LACKING]
+    return statistics.median(usable) if len(usable) >= _LEAST else None
 
 
 def _history(lake: Lake, day: dt.date) -> History:
-    """The stored values of the days before, by KPI and scope."""
-    days = [one for one in lake.days("kpis") if one < day][-_STORED_DAYS:]
+    """The stored values of the same weekdays before, by KPI and scope."""
     history: History = {}
-    if not days:
-        return history
-    with connect(lake, since=days[0], until=days[-1], tables=["kpis"]) as con:
-        query = "SELECT kpi_id, scope, period, value, verdict FROM kpis WHERE value IS NOT NULL"
-        for kpi_id, scope, period, value, verdict in con.sql(query).fetchall():
+    first, last = day - _WEEKS * 7 * DAY, day - DAY
+    with connect(lake, since=first, until=last, tables=["kpis"]) as con:
+        query = "SELECT kpi_id, scope, period, value, verdict FROM kpis WHERE value IS NOT NULL AND dayofweek(period::DATE) = dayofweek($day)"
+        for kpi_id, scope, period, value, verdict in con.execute(query, {"day": day}).fetchall():
             history.setdefault((kpi_id, scope), {})[dt.date.fromisoformat(period)] = (value, verdict)
     return history
 
 
-def _coverage(con: duckdb.DuckDBPyConnection, settings: Settings, day: dt.date) -> dict[str, Coverage]:
+def coverage(con: duckdb.DuckDBPyConnection, settings: Settings, day: dt.date) -> dict[str, Coverage]:
     """Each configured source's verdict of the day; one that no run has judged or collected is unknown and unseen."""
     query = "SELECT source, verdict, list_contains([r.code FOR r IN reasons], 'not_collected') FROM completeness WHERE day = ?"
     judged = {
@@ -263,7 +278,3 @@ def _coverage(con: duckdb.DuckDBPyConnection, settings: Settings, day: dt.date) 
         for source, verdict, not_collected in con.execute(query, [day]).fetchall()
     }
     return {name: judged.get(name, Coverage("unknown", seen=False)) for name in settings.sources}
-
-
-def _register_sources(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    con.register("sources", pa.table({"source": sorted(settings.sources)}))

@@ -15,7 +15,8 @@ import yaml
 
 from audit_pipeline.kpis import catalogue
 from audit_pipeline.kpis.catalogue import KpiError, load, read
-from audit_pipeline.kpis.compute import compute, wilson
+from audit_pipeline.kpis.compute import compute
+from audit_pipeline.kpis.statistics import wilson
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.settings import Settings
@@ -60,10 +61,19 @@ def calls(service: str, good: int, bad: int, **more: Any) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def test_the_catalogue_has_the_four_in_the_order_of_reports() -> None:
-    known = catalogue()
-    assert list(known) == ["failed_sign_ins", "error_rate_by_service", "completeness", "lag"]
-    assert {kpi.unit for kpi in known.values()} == {"count", "share", "s"}
+IDS = {
+    "failed_sign_ins", "accounts_under_guessing", "access_refused", "error_rate_by_service", "slow_operations",
+    "recurring_error_share", "time_to_detect", "time_to_acknowledge", "time_to_remediate", "time_to_verify", "coverage",
+    "completeness", "lag", "reviews_on_time",
+}  # fmt: skip
+
+
+def test_the_shipped_kpis_have_the_ids_that_others_rely_on_and_the_four_of_the_first_screen_come_first() -> None:
+    known, errors = load()
+    assert errors == []
+    assert set(known) == IDS
+    assert list(known)[:4] == ["failed_sign_ins", "error_rate_by_service", "completeness", "lag"]
+    assert {kpi.file.stem for kpi in known.values()} == set(known)
     assert all(kpi.title and kpi.owner and kpi.explanation for kpi in known.values())
 
 
@@ -101,6 +111,8 @@ def test_error_rate_by_service_with_its_interval(place: Place) -> None:
     found = rows(place, "error_rate_by_service")
     assert {scope: (row["n"], row["population"], row["value"]) for scope, row in found.items()} == {
         "all": (10, 104, 10 / 104),
+        "source:idp": (10, 104, 10 / 104),
+        "source:vpn": (0, 0, None),
         "service:s3.amazonaws.com": (10, 100, 0.1),
         "service:iam.amazonaws.com": (0, 4, 0.0),
     }
@@ -170,7 +182,7 @@ def test_a_day_that_nobody_collected_has_no_value_anywhere(place: Place) -> None
     for _ in range(2):
         found = compute(*place, DAY).to_pylist()
         assert {row["kpi_id"] for row in found} == set(catalogue())
-        values = {(row["value"], row["state"], row["n"] if row["kpi_id"] != "completeness" else None, row["low"], row["verdict"], row["days_used"], row["days_left_out"]) for row in found}  # fmt: skip
+        values = {(row["value"], row["state"], row["n"] if row["kpi_id"] not in ("completeness", "coverage") else None, row["low"], row["verdict"], row["days_used"], row["days_left_out"]) for row in found}  # fmt: skip
         assert values == expected
         write_completeness(
             place[1], DAY, dict.fromkeys(("idp", "vpn"), "unknown"), dict.fromkeys(("idp", "vpn"), "not_collected")
@@ -289,22 +301,24 @@ def test_the_baseline_is_the_median_of_the_same_weekday_in_four_weeks(place: Pla
     assert previous_of(place) == (4.0, 0.5)
 
 
-def test_without_the_weekday_it_is_the_median_of_the_last_seven_usable_days(place: Place) -> None:
-    store(place, {before(i): float(i) for i in (1, 2, 3, 4, 5, 6, 8, 9, 10)})
-    store(place, {before(1): None})
-    assert previous_of(place, 10) == (5.0, 1.0)  # of 2 3 4 5 6 8 9
+def test_fewer_than_two_of_the_weekdays_are_no_baseline(place: Place) -> None:
+    store(place, {before(i): float(i) for i in range(1, 10)})
+    store(place, {before(14): None, before(35): 5.0})
+    assert previous_of(place) == (None, None)
+    store(place, {before(28): 3.0})
+    assert previous_of(place) == (5.0, 0.2)  # of 7 and 3
 
 
 @pytest.mark.parametrize("verdict", ["partial", "missing"])
 def test_incomplete_days_are_kept_out_of_baselines(place: Place, verdict: str) -> None:
-    store(place, {before(7): 500.0, before(2): 500.0}, verdict)
+    store(place, {before(7): 500.0, before(14): 500.0, before(21): 500.0}, verdict)
     assert previous_of(place) == (None, None)
-    store(place, {before(3): 3.0})
+    store(place, {before(7): 3.0, before(28): 3.0})
     assert previous_of(place) == (3.0, 1.0)
 
 
 def test_a_baseline_of_zero_gives_no_relative_trend(place: Place) -> None:
-    store(place, {before(7): 0.0})
+    store(place, {before(7): 0.0, before(14): 0.0})
     assert previous_of(place) == (0.0, None)
 
 
