@@ -33,6 +33,9 @@ from audit_pipeline.quality.rhythm import Rhythm
 from audit_pipeline.settings import Settings
 
 BASELINE_DAYS = 28
+"""Days of history from which on each weekday has a rhythm of its own; before, the source's own gaps serve."""
+HISTORY_DAYS = 56
+"""Days that are looked back on for what is usual."""
 COLD_DAYS = 2
 """A source's first days with records, in which nothing is known of its rhythm."""
 USED = ("no_gap_seen", "proven")
@@ -157,7 +160,7 @@ def _cold_start(earlier: int, rhythm: Rhythm | None) -> list[Reason]:
     if earlier < COLD_DAYS:
         detail = f"day {earlier + 1} with records of this source: its rhythm is not known yet"
     elif rhythm is None:
-        detail = f"none of the {BASELINE_DAYS} days before is whole: nothing to compare a silence with"
+        detail = f"none of the {HISTORY_DAYS} days before is whole: nothing to compare a silence with"
     else:
         return []
     return [Reason("cold_start", detail)]
@@ -208,7 +211,7 @@ def _connect(lake: Lake, source: str, day: dt.date, past: Past) -> duckdb.DuckDB
     for name in ("events", "rejects"):
         add_view(con, name, TABLES[name].schema, partition_files(lake, name, day - DAY, day, source))
     usual = {row["day"].isoformat() for row in past.baseline}
-    files = partition_files(lake, "events", day - BASELINE_DAYS * DAY, day - DAY, source)
+    files = partition_files(lake, "events", day - HISTORY_DAYS * DAY, day - DAY, source)
     chosen = [file for file in files if file.rsplit("/day=", 1)[1][:10] in usual]
     add_view(con, "past_events", TABLES["events"].schema, chosen)
     return con
@@ -224,7 +227,7 @@ def _heard(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> set[str
 
 def _stored(lake: Lake, day: dt.date) -> list[dict[str, Any]]:
     """Stored rows of the day, from an earlier computation, and of the days before it, by day."""
-    con = connect(lake, since=day - BASELINE_DAYS * DAY, until=day, tables=["completeness"])
+    con = connect(lake, since=day - HISTORY_DAYS * DAY, until=day, tables=["completeness"])
     try:
         rows: list[dict[str, Any]] = (
             con.sql("SELECT * FROM completeness ORDER BY day, source").to_arrow_table().to_pylist()

@@ -71,6 +71,14 @@ class Minutes:
         """Start and end of each interval without an event, from midnight to midnight; intervals inside a minute are left out."""
         return np.concatenate([[0], self.last]), np.concatenate([self.first, [DAY_US]])
 
+    def without(self, start_us: int, end_us: int) -> Minutes:
+        """The day without its events from `start_us` to `end_us`; what a minute at either edge keeps is its outermost event."""
+        begins, ends = self.first < start_us, self.last > end_us
+        kept = begins | ends
+        last = np.where(begins & ~ends & (self.last >= start_us), self.first, self.last)
+        first = np.where(ends & ~begins & (self.first <= end_us), self.last, self.first)
+        return Minutes(self.day, first[kept], last[kept], self.count[kept])
+
 
 @dataclass(frozen=True)
 class Gap:

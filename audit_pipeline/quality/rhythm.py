@@ -32,10 +32,24 @@ KEPT = 16
 LONGEST_FACTOR = 1.25
 ALIKE = 2
 """Days of the same kind (working days, weekend) that make a rhythm of their own."""
+SEASON = 4
+"""Days of the same weekday that make a rhythm of their own: from 28 days of history on."""
+OWN_TAIL = 8
+"""Days of the same kind from which on their gaps alone make the threshold."""
+USUAL_SHARE = 0.8
+"""A silence that a fifth of the like days had too, at these hours, is none, whatever was expected in it."""
 STRANGE_FACTOR = 2.5
 """How much wider the threshold is on a kind of day that is hardly known yet, such as the first Saturday."""
 TELLING = 3
 """Days from which on one can be told to be odd."""
+LONGER = 1.5
+"""How much longer than that a silence has to be."""
+LENT = 3
+"""How far its neighbours raise an hour, as a factor."""
+PRECISION = 1.05
+"""How exactly the smallest outage that would be noticed is told."""
+BUSIEST = 3
+"""Hours of the day in each of which it has to be noticed."""
 ROUNDS = 20
 PRIOR = 0.003
 """Weight of the ordinary level against what the day's other hours show, as a share of an ordinary day's events."""
@@ -51,11 +65,16 @@ class Silence:
     """events that the rhythm, at this day's own level, would have put there"""
     threshold: float
     """expected events above which a silence is unusual"""
+    usual_s: float
+    """seconds of silence that like days have around these hours"""
 
     @property
     def ratio(self) -> float:
-        """Above 1 the silence is unusual."""
-        return self.expected / self.threshold if (self.end_us - self.start_us) >= SHORTEST_S * 1_000_000 else 0.0
+        """Above 1 the silence is unusual: by what was expected in it, and by its length."""
+        seconds = (self.end_us - self.start_us) / 1e6
+        if seconds < SHORTEST_S:
+            return 0.0
+        return min(self.expected / self.threshold, seconds / max(LONGER * self.usual_s, 1.0))
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,8 @@ class Rhythm:
     days: tuple[Minutes, ...]
     tail: float
     """expected events in the greatest gap that is still usual"""
+    kinds: dict[bool, float]
+    """the same of working days (false) and weekends (true), once enough of them are known: a weekly batch is no working day's matter"""
 
     @classmethod
     def learn(cls, days: list[Minutes]) -> Rhythm | None:
@@ -78,36 +99,90 @@ class Rhythm:
         kept = [day for number, day in enumerate(days) if len(days) < TELLING or not _odd(gaps, number)]
         if len(kept) < len(days):
             gaps = [_rescaled(day, _without(kept, day))[2] for day in kept]
-        return cls(tuple(kept), _tail(gaps))
+        kinds = {}
+        for weekend in (False, True):
+            own = [gap for day, gap in zip(kept, gaps, strict=True) if _weekend(day.day) == weekend]
+            if len(own) >= OWN_TAIL:
+                kinds[weekend] = _tail(own)
+        return cls(tuple(kept), _tail(gaps), kinds)
 
     def silences(self, day: Minutes) -> list[Silence]:
         """The day's greatest gaps by expected events, the most unusual first."""
         starts, ends, expected = _rescaled(day, list(self.days))
-        threshold = self.threshold(day.day)
-        found = [Silence(int(s), int(e), float(x), threshold) for s, e, x in zip(starts, ends, expected, strict=True)]
+        found = [
+            self._silence(day.day, int(start), int(end), float(events))
+            for start, end, events in zip(starts, ends, expected, strict=True)
+        ]
         return sorted(found, key=lambda silence: (-silence.ratio, silence.start_us))
 
     def threshold(self, day: dt.date) -> float:
         """Expected events above which a silence of that day is unusual; wider the fewer like days are known."""
         alike = sum(_weekend(known.day) == _weekend(day) for known in self.days)
-        return self.tail * (_margin(alike) if alike >= ALIKE else STRANGE_FACTOR * _margin(len(self.days)))
+        tail = self.kinds.get(_weekend(day), self.tail)
+        return tail * (_margin(alike) if alike >= ALIKE else STRANGE_FACTOR * _margin(len(self.days)))
 
     def smallest_s(self, day: Minutes) -> float | None:
-        """The shortest silence that would have been noticed at the day's mean rate, in seconds; null where none of a day would."""
-        seconds = self.threshold(day.day) / max(day.events, 1e-9) * DAY_US / 1e6
-        return max(seconds, float(SHORTEST_S)) if seconds <= DAY_US / 1e6 else None
+        """The shortest outage in the day's busiest hours that would have been noticed, in seconds; null where none of a day would.
+
+        Found by trying: events are taken out of the day as it was, and what is left is judged.
+        """
+        if not day.events:
+            return None
+        shapes = _shapes(list(self.days), day.day)
+        busy = _rates(day, np.zeros((1, 24)), shapes)[0] * day.hours
+        middles = [(int(hour) * 2 + 1) * HOUR_US // 2 for hour in np.argsort(-busy, kind="stable")[:BUSIEST]]
+        low = high = SHORTEST_S * 1_000_000
+        while not self._notices(day, shapes, middles, high):
+            low, high = high, high * 2
+            if high > DAY_US:
+                return None
+        while high > low * PRECISION:
+            tried = int(math.sqrt(low * high))
+            low, high = (low, tried) if self._notices(day, shapes, middles, tried) else (tried, high)
+        return high / 1e6
+
+    def _notices(self, day: Minutes, shapes: Array, middles: list[int], length_us: int) -> bool:
+        """Whether an outage of that length would be found, around whichever of these times of day."""
+        return all(self._notice(day, shapes, middle, length_us) for middle in middles)
+
+    def _notice(self, day: Minutes, shapes: Array, middle_us: int, length_us: int) -> bool:
+        begin = min(max(middle_us - length_us // 2, 0), DAY_US - length_us)
+        rest = day.without(begin, begin + length_us)
+        if not rest.events:
+            return False
+        starts, ends = rest.gaps()
+        at = int(np.searchsorted(ends, middle_us))
+        starts, ends = starts[at : at + 1], ends[at : at + 1]
+        expected = _expected(rest, starts, ends, shapes)
+        return self._silence(day.day, int(starts[0]), int(ends[0]), float(expected[0])).ratio > 1
+
+    def _silence(self, day: dt.date, start_us: int, end_us: int, expected: float) -> Silence:
+        threshold = self.threshold(day)
+        usual = self._usual_alike_s(day, start_us, end_us) if expected > threshold else 0.0
+        return Silence(start_us, end_us, expected, threshold, usual)
 
     def usual_s(self, start_us: int, end_us: int) -> float:
         """The longest silence of the baseline days between these times of day, in seconds."""
-        longest = 0
-        for known in self.days:
-            starts, ends = known.gaps()
-            longest = max(longest, int((np.minimum(ends, end_us) - np.maximum(starts, start_us)).max()))
-        return longest / 1e6
+        return float(max(_longest(known, start_us, end_us) for known in self.days)) / 1e6
+
+    def _usual_alike_s(self, day: dt.date, start_us: int, end_us: int) -> float:
+        """What silence the days of the same kind have around these hours, in seconds; half its length on either side is looked at."""
+        alike = [known for known in self.days if _weekend(known.day) == _weekend(day)]
+        if len(alike) < ALIKE:
+            return 0.0
+        wider = (end_us - start_us) // 2
+        found = [_longest(known, start_us - wider, end_us + wider) for known in alike]
+        return float(np.quantile(found, USUAL_SHARE)) / 1e6
 
 
 def _weekend(day: dt.date) -> bool:
     return day.weekday() >= 5
+
+
+def _longest(day: Minutes, start_us: int, end_us: int) -> int:
+    """The longest silence of a day between these times of day, in microseconds."""
+    starts, ends = day.gaps()
+    return int((np.minimum(ends, end_us) - np.maximum(starts, start_us)).max())
 
 
 def _without(days: list[Minutes], day: Minutes) -> list[Minutes]:
@@ -116,19 +191,28 @@ def _without(days: list[Minutes], day: Minutes) -> list[Minutes]:
 
 
 def _shapes(known: list[Minutes], day: dt.date) -> Array:
-    """Hourly rates that a day may be made of: like days, the other days of the week, an even flow. The first is the ordinary one."""
+    """Hourly rates that a day may be made of: its weekday's own, like days, the others, an even flow. The first is the ordinary one."""
+    same = [other.hours for other in known if other.day.weekday() == day.weekday()]
     alike = [other.hours for other in known if _weekend(other.day) == _weekend(day)]
     unlike = [other.hours for other in known if _weekend(other.day) != _weekend(day)]
     rows = [_smooth(np.mean(part, axis=0)) for part in (alike, unlike) if len(part) >= ALIKE]
     if len(alike) < ALIKE:  # too few like days to tell them apart
         rows = [_smooth(np.mean(alike + unlike, axis=0)), *rows]
+    if len(same) >= SEASON:
+        rows = [_smooth(_trimmed(np.stack(same))), *rows]
     return np.stack([*rows, np.full(24, rows[0].mean())])
 
 
+def _trimmed(hours: Array) -> Array:
+    """The mean of each hour without its lowest and highest day: a holiday or an outage among four weeks is not the rhythm."""
+    ordered = np.sort(hours, axis=0)
+    return np.asarray(ordered[1:-1].mean(axis=0))
+
+
 def _smooth(hours: Array) -> Array:
-    """Neighbouring hours lend to each other (work does not begin on the stroke), and no hour is impossible."""
+    """Neighbouring hours lend to each other (work does not begin on the stroke; a batch does), and no hour is impossible."""
     padded = np.concatenate([hours[-1:], hours, hours[:1]])
-    smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    smooth = np.minimum((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, LENT * hours + 1e-9)
     return np.asarray(np.maximum(smooth, 1e-3 * smooth.mean() + 1e-9))
 
 
@@ -140,11 +224,20 @@ def _rescaled(day: Minutes, known: list[Minutes]) -> tuple[npt.NDArray[np.int64]
     plain = np.interp(ends, _HOURS, until) - np.interp(starts, _HOURS, until)
     chosen = np.sort(np.argsort(-plain, kind="stable")[:KEPT])
     starts, ends = starts[chosen], ends[chosen]
+    return starts, ends, _expected(day, starts, ends, shapes)
+
+
+def _expected(day: Minutes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], shapes: Array) -> Array:
+    """Expected events of each gap, at the level that the hours outside it show."""
     share = _shares(starts, ends)
+    return np.asarray((_rates(day, share, shapes) * share).sum(axis=1))
+
+
+def _rates(day: Minutes, share: Array, shapes: Array) -> Array:
+    """Hourly rates of the day for each gap, which covers that share of each hour."""
     rates = _mixed(day.hours, 1 - share, shapes)
     level = shapes[0].sum() / rates.sum(axis=1)  # a burst in the day's other hours does not make its silence greater
-    rates *= np.minimum(1, level)[:, None]
-    return starts, ends, (rates * share).sum(axis=1)
+    return np.asarray(rates * np.minimum(1, level)[:, None])
 
 
 _HOURS = np.arange(25, dtype=np.int64) * HOUR_US

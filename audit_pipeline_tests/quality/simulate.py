@@ -1,13 +1,15 @@
-"""Sources as they write: an office, a service, a sparse one, bursts, weekends and holidays. Microseconds since midnight."""
+"""Sources as they write: an office, a service, a sparse one, bursts, batches, weekends, holidays, a DST change. Microseconds since midnight."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from audit_pipeline.clock import DAY
 from audit_pipeline_tests.quality.world import HOUR_US, START, Times
 
 Rng = np.random.Generator
@@ -74,6 +76,27 @@ def growing(rng: Rng, day: dt.date) -> Times:
     return flow(rng, np.full(24, 30 * 1.03 ** ((day - START).days)))
 
 
+def weekly(rng: Rng, day: dt.date) -> Times:
+    """Little all week, and a batch of four hours on Sunday morning."""
+    batch = 2 * HOUR_US + rng.normal(0, 5 * 60e6) + rng.uniform(0, 4 * HOUR_US, 20_000 * (day.weekday() == 6))
+    return _day(np.concatenate([flow(rng, np.full(24, 6.0)), batch]))
+
+
+def month_end(rng: Rng, day: dt.date) -> Times:
+    """An office that closes its books on the last day of the month."""
+    level = (60 if day.weekday() >= 5 else 1200) * rng.lognormal(0, 0.2) + 8000 * ((day + DAY).day == 1)
+    return _day(np.concatenate([flow(rng, np.full(24, 5.0)), bursts(rng, OFFICE * level, 6)]))
+
+
+def summer_time(rng: Rng, day: dt.date) -> Times:
+    """An office that keeps Berlin's time: on 2026-03-29 its day moves an hour forward in UTC."""
+    offset = dt.datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo("Europe/Berlin")).utcoffset()
+    hours = int((offset or dt.timedelta()) / dt.timedelta(hours=1))
+    level = (100 if day.weekday() >= 5 else 2000) * rng.lognormal(0, 0.2)
+    return _day(np.concatenate([flow(rng, np.full(24, 4.0)), bursts(rng, np.roll(OFFICE, -hours) * level, 8)]))
+
+
 ALL: dict[str, Source] = {
     "office": office, "people": people, "service": service, "batches": batches, "sparse": sparse, "nightly": nightly, "growing": growing,
+    "weekly": weekly, "month_end": month_end, "summer_time": summer_time,
 }  # fmt: skip
