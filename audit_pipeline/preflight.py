@@ -5,8 +5,6 @@ Belongs here: trying configuration, paths, lake, state, SMTP, and saying what wo
 
 from __future__ import annotations
 
-import smtplib
-
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
@@ -78,15 +76,10 @@ def _state(settings: Settings) -> Probe:
 def _smtp(settings: Settings) -> Probe:
     if settings.smtp is None:
         return Probe("smtp", True, "not configured: mails are written as .eml only")
-    smtp = settings.smtp
-    try:
-        factory = smtplib.SMTP_SSL if smtp.security == "tls" else smtplib.SMTP
-        with factory(smtp.host, smtp.port, timeout=smtp.timeout_s) as server:
-            server.noop()
-    except (OSError, smtplib.SMTPException) as error:
-        return Probe(
-            "smtp",
-            False,
-            f"{smtp.host}:{smtp.port}: {error}. Mend smtp.host and smtp.port, or remove smtp to write mails only.",
-        )
+    from audit_pipeline.mail.smtp import probe
+
+    smtp, wrong = settings.smtp, probe(settings)
+    if wrong:
+        told = f"{smtp.host}:{smtp.port}: {wrong}. Mend the keys below smtp, or remove smtp to write mails only."
+        return Probe("smtp", False, told)
     return Probe("smtp", True, f"{smtp.host}:{smtp.port} answers")

@@ -1,17 +1,13 @@
 """Delivering a report's mail once: the intent is stored before SMTP, the outcome after, and a copy always lies beside the report.
 
-Belongs here: the delivery record and the SMTP dialogue. Not here: what the mail says (`message`), when to send (orchestration).
+Belongs here: the delivery record. Not here: the dialogue (`smtp`), what the mail says (`message`), when to send (orchestration).
 
 Trouble with a mail server is an outcome, never an exception: the report is out, the mail's fate is a fact beside it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import smtplib
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -20,13 +16,14 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import Clock, rfc3339
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.mail import smtp
 from audit_pipeline.mail.message import EVERYBODY
+from audit_pipeline.mail.smtp import ACCEPTED, REFUSED, Patience
 from audit_pipeline.reports import editions
 from audit_pipeline.reports.text import visible
-from audit_pipeline.settings import Settings, SmtpSettings
+from audit_pipeline.settings import Settings
 from audit_pipeline.state import deliveries
 
-ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 AGAIN = "unknown, sent again"
 UNKNOWN = "unknown after two tries, not sent again"
 WRITTEN_ONLY = "written only"
@@ -85,7 +82,8 @@ def deliver(
     _write_copy(lake, delivery, message_for(EVERYBODY), None if send else why_not)
     if not send:
         return []
-    return [_one(delivery, settings, message_for, recipient) for recipient in dict.fromkeys(recipients)]
+    patience = Patience.of(settings)
+    return [_one(delivery, settings, message_for, recipient, patience) for recipient in dict.fromkeys(recipients)]
 
 
 def _write_copy(lake: Lake, delivery: _Delivery, message: EmailMessage, note: str | None) -> None:
@@ -98,22 +96,30 @@ def _write_copy(lake: Lake, delivery: _Delivery, message: EmailMessage, note: st
     lake.write(file, message.as_bytes())
 
 
-def _one(delivery: _Delivery, settings: Settings, message_for: MessageFor, recipient: str) -> Outcome:
-    """Intent, SMTP, outcome for one recipient."""
+def _one(
+    delivery: _Delivery, settings: Settings, message_for: MessageFor, recipient: str, patience: Patience
+) -> Outcome:
+    """Intent, SMTP, outcome for one recipient; an outcome that cannot be known is followed by one more mail of the same Message-ID."""
     if not is_address(recipient):
         return Outcome(visible(recipient, 80), REFUSED, "not an address that we send to", sent_now=False)
-    message = message_for(recipient)
     known = delivery.find(recipient)
     if known is not None and known.outcome == ACCEPTED:
         return Outcome(recipient, ACCEPTED, f"already accepted at {known.outcome_at}", sent_now=False)
     unknown = known is not None and known.outcome is None
     if unknown and known is not None and known.detail == AGAIN:
         return Outcome(recipient, None, UNKNOWN, sent_now=False)
+    message = message_for(recipient)
     delivery.intend(recipient, str(message["Message-ID"]), AGAIN if unknown else None, known is not None)
-    outcome, detail = send_now(settings.smtp, recipient, message)
-    detail = f"{AGAIN}: {detail}" if unknown else detail
-    delivery.record(recipient, outcome, detail)
-    return Outcome(recipient, outcome, detail, sent_now=True)
+    answer = smtp.send(settings, recipient, message, patience)
+    if answer.outcome is None and not unknown:
+        unknown = True
+        delivery.intend(recipient, str(message["Message-ID"]), AGAIN, known=True)
+        answer = smtp.send(settings, recipient, message, patience)
+    if answer.outcome is None:
+        return Outcome(recipient, None, f"{UNKNOWN}: {answer.detail}", sent_now=True)
+    detail = f"{AGAIN}: {answer.detail}" if unknown else answer.detail
+    delivery.record(recipient, answer.outcome, detail)
+    return Outcome(recipient, answer.outcome, detail, sent_now=True)
 
 
 def is_address(recipient: str) -> bool:
@@ -162,64 +168,3 @@ class _Delivery:
         statement = sa.update(deliveries).where(self._key(), deliveries.c.recipient == recipient).values(**values)
         with self.engine.begin() as connection:
             connection.execute(statement)
-
-
-def send_now(smtp: SmtpSettings | None, recipient: str, message: EmailMessage) -> tuple[str, str]:
-    """Outcome and detail of one SMTP dialogue; no secret enters the detail."""
-    if smtp is None:
-        return FAILED, "no mail server: add smtp to the configuration"
-    password = os.environ.get(smtp.password_env)
-    if smtp.username and password is None:
-        return FAILED, f"no password: set the environment variable {smtp.password_env}"
-    try:
-        server = _connect(smtp)
-        try:
-            if smtp.username:
-                server.login(smtp.username, password or "")
-            server.sendmail(smtp.from_, [recipient], message.as_bytes())
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                server.quit()  # the mail is accepted: what the server says to a goodbye changes nothing
-        finally:
-            server.close()
-    except smtplib.SMTPException as error:
-        return _trouble(error, recipient, password)
-    except (OSError, ValueError) as error:  # ValueError: a host or a name that cannot be encoded
-        return FAILED, _clean(f"{smtp.host}:{smtp.port} {type(error).__name__}: {error}", password)
-    return ACCEPTED, f"by {smtp.host}:{smtp.port}"
-
-
-def _connect(smtp: SmtpSettings) -> smtplib.SMTP:
-    """A connection as configured; certificates and host names are verified."""
-    own = smtp.from_.rpartition("@")[2].strip("<> ") or "localhost"
-    if smtp.security == "tls":
-        context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(smtp.host, smtp.port, local_hostname=own, timeout=smtp.timeout_s, context=context)
-    server = smtplib.SMTP(smtp.host, smtp.port, local_hostname=own, timeout=smtp.timeout_s)
-    if smtp.security == "starttls":
-        try:
-            server.starttls(context=ssl.create_default_context())
-        except (smtplib.SMTPException, OSError):
-            server.close()
-            raise
-    return server
-
-
-def _trouble(error: smtplib.SMTPException, recipient: str, password: str | None) -> tuple[str, str]:
-    """A 5xx answer is a refusal (RFC 5321, 4.2.1); anything else may succeed another time."""
-    if isinstance(error, smtplib.SMTPAuthenticationError):
-        return FAILED, f"the server did not accept user and password ({error.smtp_code})"
-    code: int
-    said: bytes | str
-    if isinstance(error, smtplib.SMTPRecipientsRefused) and recipient in error.recipients:
-        code, said = error.recipients[recipient]
-    elif isinstance(error, smtplib.SMTPResponseException):
-        code, said = error.smtp_code, error.smtp_error
-    else:
-        return FAILED, _clean(f"{type(error).__name__}: {error}", password)
-    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return (REFUSED if 500 <= code < 600 else FAILED), _clean(f"{code} {words}", password)
-
-
-def _clean(detail: str, password: str | None) -> str:
-    """What a server said, visible, short, and without the password should it have echoed it."""
-    return visible(detail.replace(password, "(withheld)") if password else detail, 160)

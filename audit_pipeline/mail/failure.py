@@ -10,7 +10,9 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from audit_pipeline.clock import Clock
-from audit_pipeline.mail.delivery import is_address, send_now
+from audit_pipeline.mail import smtp
+from audit_pipeline.mail.delivery import is_address
+from audit_pipeline.privacy.masks import mask
 from audit_pipeline.reports.text import visible
 from audit_pipeline.settings import Settings
 
@@ -31,7 +33,7 @@ def build_failure(
     found["Date"] = format_datetime(clock.now())
     found["Message-ID"] = f"<failure-{visible(run_id, 60)}@audit-pipeline>"
     found["Auto-Submitted"] = "auto-generated"
-    why = [visible(line, 200) for line in detail.splitlines()[:_LINES]]
+    why = [visible(mask(line), 200) for line in detail.splitlines()[:_LINES]]
     again = f"audit-pipeline run --date {day}" if day else "audit-pipeline status"
     found.set_content(
         "\n".join(
@@ -50,10 +52,10 @@ def mail_failure(settings: Settings, clock: Clock, *, job: str, run_id: str, day
     recipients = [one for one in settings.reports.daily.to if is_address(one)]
     if settings.smtp is None or not recipients:
         return "not sent: no smtp or no recipients in the configuration"
-    outcomes = []
+    outcomes, patience = [], smtp.Patience.of(settings)
     for recipient in recipients:
         found = build_failure(settings, clock, job=job, run_id=run_id, day=day, detail=detail)
         found["To"] = recipient
-        outcome, why = send_now(settings.smtp, recipient, found)
-        outcomes.append(f"{recipient}: {outcome} {why}")
+        answer = smtp.send(settings, recipient, found, patience)
+        outcomes.append(f"{recipient}: {answer.outcome or 'unknown'} {answer.detail}")
     return "; ".join(outcomes)

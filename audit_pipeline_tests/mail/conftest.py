@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from audit_pipeline_tests.mail.smtp import Server
-from audit_pipeline_tests.reports.conftest import built, company, filled, report
+from audit_pipeline_tests.reports.conftest import built, company, filled, four_kpis, report
 
-__all__ = ["built", "company", "filled", "report"]
+__all__ = ["built", "company", "filled", "four_kpis", "report"]
 
 
 @pytest.fixture

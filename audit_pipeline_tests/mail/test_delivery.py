@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 from collections.abc import Callable
 from email import message_from_bytes
@@ -13,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SimulatedClock
-from audit_pipeline.mail import delivery
+from audit_pipeline.mail import smtp
 from audit_pipeline.mail.delivery import BACKFILL, Outcome, deliver
 from audit_pipeline.mail.message import build
 from audit_pipeline.state import deliveries
@@ -23,6 +24,7 @@ from audit_pipeline_tests.reports.company import LAST, Company
 Report = dict[str, Any]
 Serve = Callable[..., Server]
 CISO, CLOUD = "ciso@example.com", "cloud@example.com"
+NOT_AGAIN = dt.timedelta(0)
 COPY = "reports/daily/2026-11-23/1/mail/all.eml"
 
 
@@ -36,7 +38,7 @@ class Post:
     def use(self, port: int, **smtp: Any) -> None:
         found = self.company.settings.smtp
         assert found is not None
-        update = {"port": port, "timeout_s": 5.0, **smtp}
+        update = {"port": port, "timeout_s": 5.0, "retry_for": NOT_AGAIN, **smtp}
         self.settings = self.company.settings.model_copy(update={"smtp": found.model_copy(update=update)})
 
     def message(self, recipient: str) -> EmailMessage:
@@ -133,13 +135,42 @@ def test_the_servers_word_decides(company: Company, report: Report, serve: Serve
     assert (one.outcome, one.detail) == (outcome, answer)
 
 
-@pytest.mark.parametrize("moment", ["rcpt", "data"])
-def test_a_dropped_line_is_an_outcome(company: Company, report: Report, serve: Serve, moment: str) -> None:
-    post = Post(company, report, serve(drop=moment).port)
+def test_a_line_dropped_before_the_text_is_a_failure(company: Company, report: Report, serve: Serve) -> None:
+    post = Post(company, report, serve(drop="rcpt").port)
     (one,) = post.deliver(CISO)
     assert one.outcome == "failed"
     assert "SMTPServerDisconnected" in one.detail
     assert post.rows()[CISO].outcome == "failed"
+
+
+def ids(server: Server) -> list[str]:
+    return [str(message_from_bytes(content, policy=default)["Message-ID"]) for _, content in server.accepted]
+
+
+def test_a_line_cut_within_the_text_is_unknown_and_sent_once_more(
+    company: Company, report: Report, serve: Serve
+) -> None:
+    server = serve(drop="data", times=1)
+    post = Post(company, report, server.port)
+    (one,) = post.deliver(CISO)
+    assert (one.outcome, one.sent_now) == ("accepted", True)
+    assert one.detail.startswith("unknown, sent again: by 127.0.0.1")
+    assert ids(server) == [post.rows()[CISO].message_id] * 2, "the reader's program can tell that it is one mail"
+    assert not post.deliver(CISO)[0].sent_now
+
+
+def test_twice_unknown_stays_unknown_and_is_not_sent_a_third_time(
+    company: Company, report: Report, serve: Serve
+) -> None:
+    server = serve(drop="data")
+    post = Post(company, report, server.port, retry_for=dt.timedelta(minutes=9))
+    (one,) = post.deliver(CISO)
+    assert one.outcome is None
+    assert one.detail.startswith("unknown after two tries, not sent again")
+    assert post.rows()[CISO].outcome is None
+    server.drop = None
+    (again,) = post.deliver(CISO)
+    assert (again.outcome, again.sent_now, len(server.accepted)) == (None, False, 2)
 
 
 def test_a_rude_goodbye_does_not_undo_an_acceptance(company: Company, report: Report, serve: Serve) -> None:
@@ -180,16 +211,16 @@ class KilledError(Exception):
 
 def crash(post: Post, monkeypatch: pytest.MonkeyPatch, *, after_smtp: bool) -> None:
     """A night that ends between intent and outcome: before the server has the mail, or after."""
-    send = delivery.send_now
+    send = smtp.send
 
-    def dies(*given: Any) -> tuple[str, str]:
+    def dies(*given: Any) -> smtp.Answer:
         assert post.rows()[CISO].outcome is None, "the intent is committed before SMTP"
         if after_smtp:
             send(*given)
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(delivery, "send_now", dies)
+        patch.setattr(smtp, "send", dies)
         with pytest.raises(KilledError):
             post.deliver(CISO)
 
@@ -253,7 +284,8 @@ def test_a_password_is_used_and_told_to_nobody(
     post = Post(company, report, server.port, username="audit")
     monkeypatch.delenv("SMTP_PASSWORD", raising=False)
     (missing,) = post.deliver(CISO)
-    assert (missing.outcome, missing.detail) == ("failed", "no password: set the environment variable SMTP_PASSWORD")
+    assert missing.outcome == "failed"
+    assert missing.detail == "no password: set the environment variable SMTP_PASSWORD, or smtp.password_file"
     monkeypatch.setenv("SMTP_PASSWORD", "wrong-secret")
     (wrong,) = post.deliver(CISO)
     assert (wrong.outcome, wrong.detail) == ("failed", "the server did not accept user and password (535)")
