@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.reports import text
 from audit_pipeline.reports.inputs import Inputs, Row
 
@@ -137,10 +137,22 @@ def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
     for what, failed in inputs.errors.items():
         if failed:
             found.append(_other(text.count(failed, what, capital=True), "unknown", "could not be run"))
-    lacking = [row["title"] for row in kpis if row["today"]["state"] == "no_data"]
+    lacking = without_data(kpis)
     if lacking and "kpis" in inputs.computed:
         found.append(_other(text.count(len(lacking), "KPI", capital=True), "unknown", "no data: " + ", ".join(lacking)))
     return found
+
+
+def without_data(kpis: list[Row]) -> list[str]:
+    """Titles of the KPIs that lack data because sources lack it.
+
+    One that has nothing to measure yet although the sources are whole (no remediation on record) says `no data` in its own place.
+    """
+    return [
+        row["title"]
+        for row in kpis
+        if row["today"]["state"] == "no_data" and row["today"]["verdict"] in ("missing", "partial", "unknown")
+    ]
 
 
 def _other(subject: str, verdict: str, consequence: str) -> dict[str, Any]:
@@ -160,7 +172,16 @@ def failures(rows: list[Row]) -> list[Row]:
     return sorted(found, key=lambda item: item["day"], reverse=True)
 
 
-def provisional(inputs: Inputs) -> list[str]:
-    """Sources whose day had not settled at its as-of: late records may still change it."""
-    end, seen = midnight(inputs.day) + DAY, inputs.settings.as_of(inputs.day)
-    return sorted(name for name, source in inputs.settings.sources.items() if end + source.settles_after > seen)
+def settles_at(inputs: Inputs) -> dict[str, str]:
+    """By source, when the records of the last day have normally all arrived (`settles_after`); RFC 3339."""
+    end = midnight(inputs.day) + DAY
+    return {name: rfc3339(end + source.settles_after) for name, source in sorted(inputs.settings.sources.items())}
+
+
+def provisional(inputs: Inputs, chains: list[Row]) -> list[str]:
+    """Sources that were last collected before their last day had settled: late records may still change it.
+
+    What counts is the newest entry of the evidence chain, not the hour: a day that nobody looked at again has not settled.
+    """
+    collected = {chain["source"]: chain["collected_at"] for chain in chains}
+    return [name for name, settled in settles_at(inputs).items() if (collected.get(name) or "") < settled]

@@ -25,8 +25,8 @@ from audit_pipeline.reports import differences, page, tables
 from audit_pipeline.reports.model import Report, encode
 
 MARK = "report.json"
-_NOT_PRINTED = ("edition", "corrects", "evidence")
-"""what may differ between two reports of the same edition: later collections move the chains' heads"""
+_NOT_PRINTED = ("edition", "corrects", "evidence", "provisional")
+"""what may differ between two reports of the same edition: later collections move the chains' heads, and let a day settle"""
 _PARTS = {
     "sources": "sources",
     "findings": "findings",

@@ -30,6 +30,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
     """
     found = inputs.read(settings, lake, engine, day)
     sources, kpis, findings = coverage.sources(found), measures.kpis(found), asked.findings(found)
+    evidence = method.evidence(found)
     report: Report = {
         "v": VERSION,
         "kind": "daily",
@@ -40,7 +41,8 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "as_of": rfc3339(settings.as_of(day)),
         "next_mail_due": rfc3339(settings.as_of(day + DAY)),
         "clock_note": SIMULATED_NOTE if clock.simulated else None,
-        "provisional": coverage.provisional(found),
+        "provisional": coverage.provisional(found, evidence["chains"]),
+        "settles_at": coverage.settles_at(found),
         "days": list(found.days),
         "sources": sources,
         "not_judged": coverage.not_judged(found, sources, kpis),
@@ -52,7 +54,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "kpis": kpis,
         "people": asked.people(found),
         "method": method.method(found),
-        "evidence": method.evidence(found),
+        "evidence": evidence,
     }
     return {**report, "state": wording.state(report), "verdict": wording.verdict(report)}
 

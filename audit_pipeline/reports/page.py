@@ -68,6 +68,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "CONTROL_STATES": wording.CONTROL_WORDS,
         "WHOLE": coverage.WHOLE,
         "count": text.count,
+        "edition": wording.edition,
         "charts": charts,
         "phrase": coverage.phrase,
         "population": population,

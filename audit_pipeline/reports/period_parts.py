@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.reports import editions, text
-from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST
+from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST, without_data
 from audit_pipeline.reports.inputs import TABLES, Inputs, Row, plain
 from audit_pipeline.reports.period_kpis import period_kpi
 from audit_pipeline.reports.reviews import reviews
@@ -71,7 +71,7 @@ def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
         if lacking:
             told = f"not computed on {len(lacking)} of {len(inputs.days)} days"
             found.append(_other(subject, NOT_COMPUTED, told, [text.spans(lacking)]))
-    lacking = [row["title"] for row in kpis if row["today"]["state"] == "no_data"]
+    lacking = without_data(kpis)
     if lacking:
         title = text.count(len(lacking), "KPI", capital=True)
         found.append(_other(title, "unknown", "no data: " + ", ".join(lacking), []))
@@ -175,7 +175,11 @@ def reported(inputs: Inputs, calendar_rows: list[Row]) -> list[Row]:
 def corrections(inputs: Inputs) -> list[Row]:
     """Later editions of the period's daily reports: what they changed against the one before."""
     ever = dt.datetime.min.replace(tzinfo=dt.UTC)
-    return editions.corrections(inputs.lake, ever, kinds=("daily",), periods=inputs.days)
+    found = editions.corrections(inputs.lake, ever, kinds=("daily",), periods=inputs.days)
+    for row in found:
+        for change in row["changes"]:
+            change.pop("title", None)  # an old title may name somebody whom no finding names any more
+    return found
 
 
 def _reported(inputs: Inputs, day: str, review: str | None) -> Row:

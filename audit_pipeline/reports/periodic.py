@@ -38,6 +38,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
     sources = period_parts.sources(coverage.sources(found))
     kpis, findings = period_parts.kpis(measures.kpis(found)), asked.findings(found)
     calendar = period_parts.calendar(found, engine)
+    evidence = method.evidence(found)
     report: Report = {
         "v": VERSION,
         "kind": period.kind,
@@ -48,7 +49,8 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "as_of": rfc3339(settings.as_of(found.day)),
         "next_mail_due": rfc3339(settings.as_of(period.following.last)),
         "clock_note": SIMULATED_NOTE if clock.simulated else None,
-        "provisional": coverage.provisional(found),
+        "provisional": coverage.provisional(found, evidence["chains"]),
+        "settles_at": coverage.settles_at(found),
         "days_to_come": (period.last - found.day).days,
         "days": list(found.days),
         "sources": sources,
@@ -66,7 +68,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "controls": controls(found, engine, calendar, findings, kpis) if period.kind == "monthly" else None,
         "people": asked.people(found),
         "method": _method(found, period),
-        "evidence": method.evidence(found),
+        "evidence": evidence,
     }
     return {**report, "state": wording.state(report), "verdict": wording.verdict(report)}
 

@@ -38,6 +38,14 @@ def state(report: Row) -> str:
     return "good"
 
 
+def edition(report: Row) -> str:
+    """`edition 2, settled`, or `edition 1, provisional until 2026-11-24 05:00`: late records may change it until then."""
+    if not report["provisional"]:
+        return f"edition {report['edition']}, settled"
+    until = max(report["settles_at"][name] for name in report["provisional"])
+    return f"edition {report['edition']}, provisional until {text.minute(until)}"
+
+
 def verdict(report: Row) -> str:
     """One sentence that a director reads."""
     parts = [_decisions(report), _sources(report)] if report["kind"] == "daily" else _period(report)
@@ -45,7 +53,7 @@ def verdict(report: Row) -> str:
     if off:
         parts.append(f"{text.count(off, 'KPI')} {'misses its target' if off == 1 else 'miss their targets'}")
     sentence = ", ".join(parts[:-1]) + ", and " + parts[-1]
-    return sentence[0].upper() + sentence[1:] + (", so far." if report["provisional"] else ".")
+    return sentence[0].upper() + sentence[1:] + "."
 
 
 def _period(report: Row) -> list[str]:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audit_pipeline import kpis
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline_tests.reports.company import LAST, Company
+
+KPIS = ("failed_sign_ins", "error_rate_by_service", "completeness", "lag")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def four_kpis() -> Iterator[None]:
+    """A catalogue of the KPIs that the synthetic company has: what else is shipped is not these tests' business."""
+    shipped = kpis.catalogue
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            kpis, "catalogue", lambda settings=None: {k: v for k, v in shipped(settings).items() if k in KPIS}
+        )
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +44,8 @@ def filled_good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def built(filled: Path) -> dict[str, Any]:
+@pytest.fixture(scope="package")
+def built(filled: Path, four_kpis: None) -> dict[str, Any]:
     """The report of the last day, built once."""
     company = Company(filled)
     return build_daily(company.settings, company.lake, company.engine, LAST, company.clock)

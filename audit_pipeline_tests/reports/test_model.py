@@ -13,8 +13,9 @@ from audit_pipeline.clock import DAY, SimulatedClock, SystemClock
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.roots import daily_root
-from audit_pipeline.reports import method
+from audit_pipeline.reports import editions, method
 from audit_pipeline.reports.model import build_daily, encode
+from audit_pipeline.reports.wording import edition as edition_words
 from audit_pipeline.settings import Settings
 from audit_pipeline_tests.reports.company import (
     CONFIG,
@@ -204,7 +205,13 @@ def test_a_day_that_has_not_settled_is_provisional(good_company: Company, tmp_pa
     company.settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
     report = build(company)
     assert report["provisional"] == ["payments_db"]
-    assert report["verdict"].endswith("judged whole, so far.")
+    assert edition_words({**report, "edition": 1}) == "edition 1, provisional until 2026-11-24 06:00"
+    printed_before = editions.printed(report)
+    company.collect("payments_db", LAST + DAY)
+    later = build(company)
+    assert later["provisional"] == []
+    assert edition_words({**later, "edition": 1}) == "edition 1, settled"
+    assert editions.printed(later) == printed_before, "that a day has settled changes no number"
 
 
 def test_evidence_names_the_heads_and_the_root_binds_them(company: Company) -> None:
