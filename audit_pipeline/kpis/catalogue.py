@@ -33,7 +33,7 @@ class KpiError(UserError):
 
 
 class Kpi(Section):
-    """One KPI, as its file says: conditions over events (`population`, `counted`), or SQL of its own (`sql`, `drill`)."""
+    """One KPI, as its file says: conditions over events (`population`, `counted`), cases of another kind (`cases`), or SQL of its own (`sql`, `drill`)."""
 
     id: Name
     title: str
@@ -41,7 +41,7 @@ class Kpi(Section):
         default="security", description="where it stands in reports"
     )
     unit: str = Field(description="`count`, `share`, `s` (seconds) or a word of its own")
-    direction: Literal["lower_is_better", "higher_is_better"]
+    direction: Literal["lower_is_better", "higher_is_better", "neutral"]
     owner: str
     kind: Literal["count", "rate", "share", "duration", "median_time"] = Field(
         description=(
@@ -77,31 +77,40 @@ class Kpi(Section):
         default=None, description="SELECT that stands for `events`, where the conditions need columns of their own"
     )
     population: str | None = Field(default=None, description="WHERE over events: those that are looked at")
-    counted: str = Field(default="true", description="WHERE: those of the population that count")
-    each: str = Field(default=ATTEMPTS, description="aggregate that makes n and population of events")
-    value: str | None = Field(default=None, description="aggregate over the population: the value of a duration")
+    cases: str | None = Field(
+        default=None,
+        description="instead of `population`: SELECT of what is looked at, with `source` and a column for each scope; of a median_time with `seconds` and `done`",
+    )
+    counted: str = Field(default="true", description="WHERE: those of the population or of the cases that count")
+    each: str | None = Field(
+        default=None,
+        description=f"aggregate that makes n and population; default: `{ATTEMPTS}` of events, `count(*)` of cases",
+    )
+    of: str | None = Field(default=None, description="aggregate that makes the population; default: as `each`")
+    value: str | None = Field(default=None, description="aggregate: the value of a duration")
     sql: str | None = Field(
         default=None,
         description=(
-            "instead of `population`: DuckDB over the tables of `audit-pipeline query`, `sources` and `days`, with `$day`, `$start` "
-            "and `$end`; gives `scope`, `n`, `population`, `sources` and, for a duration, `value`; for a median_time a row a case: "
-            "`scope`, `seconds`, `done`, `sources`"
+            "instead of both: DuckDB over the tables of `audit-pipeline query`, `sources` and `days`, with `$day`, `$start`, `$end` "
+            "and `$as_of`; gives `scope`, `n`, `population`, `sources` and, for a duration, `value`; for a median_time a row a case: "
+            "`scope`, `seconds`, `done`"
         ),
     )
     drill: str | None = Field(default=None, description="with `sql`: SELECT of the rows that were counted, one each")
     details: str | None = Field(
-        default=None, description="SELECT of at most five rows that explain the number; kept beside it"
+        default=None,
+        description="SELECT (also over `cases`) of at most five rows that explain the number; kept beside it",
     )
     _file: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.population is None) == (self.sql is None):
-            raise ValueError("give either population (conditions over events) or sql, not both and not neither")
-        if self.population is not None and (
-            self.kind == "median_time" or (self.kind == "duration") != bool(self.value)
-        ):
-            raise ValueError("value stands with kind duration and only there; a median_time needs sql")
+        if sum(one is not None for one in (self.population, self.cases, self.sql)) != 1:
+            raise ValueError("give one of population (conditions over events), cases and sql")
+        if self.sql is None and (self.kind == "duration") != bool(self.value):
+            raise ValueError("value stands with kind duration and only there")
+        if self.population is not None and self.kind == "median_time":
+            raise ValueError("a median_time needs cases, or sql")
         return self
 
     @property

@@ -17,12 +17,12 @@ import duckdb
 import pyarrow as pa
 
 from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.context import connect
 from audit_pipeline.kpis.cases import FINDINGS, findings
 from audit_pipeline.kpis.catalogue import Kpi, KpiError
-from audit_pipeline.kpis.statement import measuring, owner
+from audit_pipeline.kpis.statement import looked_at, measuring, owner
 from audit_pipeline.kpis.statistics import kaplan_meier_median
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect
 from audit_pipeline.settings import Settings
 
 REVIEWS = pa.schema([("kind", pa.string()), ("day", pa.date32()), ("due_at", pa.timestamp("us", tz="UTC")), ("state", pa.string())])  # fmt: skip
@@ -72,7 +72,7 @@ class Reader:
 
     def open(self, span: Span, look_back: int = 0) -> duckdb.DuckDBPyConnection:
         """A connection over the span's days (`look_back` days more before), of which left-out days have no events."""
-        con = connect(self.lake, since=span.first - look_back * DAY, until=span.last, tables=_TABLES)
+        con = connect(self.settings, self.lake, since=span.first - look_back * DAY, until=span.last, tables=_TABLES)
         if not look_back and len(span.days) < (span.last - span.first).days + 1:
             listed = ", ".join(f"DATE '{day.isoformat()}'" for day in span.days) or "NULL"
             for name in ("events", "rejects"):
@@ -119,7 +119,10 @@ class Reader:
         """The rows that explain the number, at most five."""
         if kpi.details is None:
             return []
-        return list(self.rows(con, kpi.details.strip().rstrip(";"), span).slice(0, DETAILS).to_pylist())
+        sql = kpi.details.strip().rstrip(";")
+        if kpi.cases is not None:
+            sql = f"WITH cases AS (\n{looked_at(kpi, self.settings)}\n)\n{sql}"
+        return list(self.rows(con, sql, span).slice(0, DETAILS).to_pylist())
 
 
 def _checked(kpi: Kpi, rows: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:

@@ -6,7 +6,7 @@ are quoted; the conditions are the file's own SQL.
 
 from __future__ import annotations
 
-from audit_pipeline.kpis.catalogue import Kpi
+from audit_pipeline.kpis.catalogue import ATTEMPTS, Kpi
 from audit_pipeline.lake.views import quote
 from audit_pipeline.settings import Settings
 
@@ -15,18 +15,22 @@ _PARTS = ("source", "team", "service")
 
 
 def measuring(kpi: Kpi, settings: Settings) -> str:
-    """SELECT that gives `scope`, `n`, `population`, `value`, `sources`; of a KPI with SQL of its own, that."""
+    """SELECT that gives `scope`, `n`, `population`, `value`, `sources`, or a row a case of a median; SQL of the file's own as it is."""
     if kpi.sql is not None:
-        return kpi.sql.strip().rstrip(";")
+        return _statement(kpi.sql)
     parts = [name for name in _PARTS if name in kpi.scopes]
+    if kpi.kind == "median_time":
+        listed = ", ".join([*(["'all'"] if "all" in kpi.scopes else []), *(f"'{name}:' || {name}" for name in parts)])
+        return f"SELECT unnest(list_filter([{listed}], lambda s: s IS NOT NULL)) AS scope, seconds, ({kpi.counted}) AS done\nFROM (\n{looked_at(kpi, settings)}\n)"
     named = " ".join(f"WHEN grouping({name}) = 0 THEN '{name}:' || {name}" for name in parts)
     sets = ", ".join([*(f"({name})" for name in parts), *(["()"] if "all" in kpi.scopes else [])])
+    each = kpi.each or (ATTEMPTS if kpi.cases is None else "count(*)")
     return f"""
 SELECT scope, n, population, value, sources FROM (
   SELECT
     {f"CASE {named} ELSE 'all' END" if named else "'all'"} AS scope,
-    {kpi.each} FILTER (WHERE {kpi.counted}) AS n,
-    {kpi.each} AS population,
+    {each} FILTER (WHERE {kpi.counted}) AS n,
+    {kpi.of or each} AS population,
     {kpi.value or "NULL::DOUBLE"} AS value,
     list(DISTINCT source) AS sources
   FROM (
@@ -37,7 +41,9 @@ SELECT scope, n, population, value, sources FROM (
 
 
 def looked_at(kpi: Kpi, settings: Settings) -> str:
-    """SELECT of the population's events, with `source`, `team` and `service` beside their columns."""
+    """SELECT of the population, with `source`, `team` and `service` beside an event's columns."""
+    if kpi.cases is not None:
+        return _statement(kpi.cases)
     events = f"(\n{kpi.events.strip()}\n)" if kpi.events else "events"
     team = "x_actor_team" if kpi.team == "actor" else owner(settings)
     return (
@@ -52,7 +58,11 @@ def drilling(kpi: Kpi, settings: Settings, scope: str = "all") -> str | None:
     narrowed = f"{name} = {quote(value)}" if name in _PARTS else "true"
     if kpi.sql is None:
         return f"SELECT * FROM (\n{looked_at(kpi, settings)}\n) WHERE ({kpi.counted}) AND {narrowed}"
-    return None if kpi.drill is None else f"SELECT * FROM (\n{kpi.drill.strip().rstrip(';')}\n) WHERE {narrowed}"
+    return None if kpi.drill is None else f"SELECT * FROM (\n{_statement(kpi.drill)}\n) WHERE {narrowed}"
+
+
+def _statement(sql: str) -> str:
+    return sql.strip().rstrip(";")
 
 
 def owner(settings: Settings, service: str = "api_service_name", source: str = "x_source") -> str:

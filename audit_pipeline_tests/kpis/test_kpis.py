@@ -64,7 +64,7 @@ def calls(service: str, good: int, bad: int, **more: Any) -> list[dict[str, Any]
 IDS = {
     "failed_sign_ins", "accounts_under_guessing", "access_refused", "error_rate_by_service", "slow_operations",
     "recurring_error_share", "time_to_detect", "time_to_acknowledge", "time_to_remediate", "time_to_verify", "coverage",
-    "completeness", "lag", "reviews_on_time",
+    "completeness", "lag", "reviews_on_time", "privilege_escalations", "off_hours_access", "downtime_minutes", "releases", "noise_share",
 }  # fmt: skip
 
 
