@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
+from audit_pipeline.clock import SystemClock
 from audit_pipeline.errors import UsageError
 from audit_pipeline.findings.view import findings_table
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect, protocol, unreadable
+from audit_pipeline.reports.reviews import last_day, reviews
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions, deliveries, open_state
 
@@ -27,7 +29,7 @@ def run(settings: Settings, sql: str) -> tuple[list[str], Iterator[tuple[object,
     Raises:
         UsageError: it is no single reading statement, or DuckDB refuses it; says why.
     """
-    con = _open(settings)
+    con = _open(settings, sql)
     try:
         statements = con.extract_statements(sql)
         kinds = [statement.type.name for statement in statements]
@@ -43,12 +45,14 @@ def run(settings: Settings, sql: str) -> tuple[list[str], Iterator[tuple[object,
     return [column[0] for column in result.description or []], _rows(con, result)
 
 
-def _open(settings: Settings) -> duckdb.DuckDBPyConnection:
+def _open(settings: Settings, sql: str) -> duckdb.DuckDBPyConnection:
     lake = Lake.open(settings.lake_url)
     con = connect(lake, alone=True)
     engine = open_state(settings.state_url_resolved)
     try:
         con.register("findings", findings_table(settings, lake, engine, until=None))
+        if "reviews" in sql.lower():  # it reads each report's manifest: only for those who ask
+            con.register("reviews", reviews(settings, lake, engine, last_day(settings, lake, SystemClock())))
         with engine.connect() as connection:
             for table in (decisions, deliveries):
                 names = [column.name for column in table.columns]

@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 from audit_pipeline.lake.tables import FINDINGS_SCHEMA, INDEX_SCHEMA, TABLES
 from audit_pipeline.ocsf.columns import COLUMNS, OCSF_VERSION
+from audit_pipeline.reports.reviews import SCHEMA as REVIEWS_SCHEMA
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import metadata
 
@@ -126,6 +127,8 @@ def tables() -> str:
         parts += [f"## {table.name}", "", f"`{file}`, schema version {table.version}", ""]
         parts += _events() if table.name == "events" else _columns(table.schema)
     parts += ["## findings", "", "A view over detections and decisions.", "", *_columns(FINDINGS_SCHEMA)]
+    parts += ["## reviews", "", "A view over the daily reports and their deliveries: one row an expected day.", ""]
+    parts += _columns(REVIEWS_SCHEMA)
     parts += [
         "## index",
         "",

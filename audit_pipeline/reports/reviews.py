@@ -49,13 +49,13 @@ def reviews(settings: Settings, lake: Lake, engine: sa.Engine, until: dt.date) -
 
 
 def last_day(settings: Settings, lake: Lake, clock: Clock) -> dt.date:
-    """The last day that the calendar can speak about: the newest whose as-of has passed or that was computed."""
-    now = clock.now()
-    ended = now.date() - (DAY if settings.as_of(now.date() - DAY) <= now else 2 * DAY)
+    """The last day that the calendar can speak about: the newest whose as-of has passed; under a simulated clock the newest computed."""
     computed = lake.days("completeness")
-    if clock.simulated and computed:
-        return computed[-1]
-    return max([ended, *computed[-1:]])
+    if settings.clock == "simulated":
+        return computed[-1] if computed else settings.start - DAY
+    now = clock.now()
+    ended = now.date() - DAY
+    return ended if settings.as_of(ended) <= now else ended - DAY
 
 
 def expects_delivery(settings: Settings) -> bool:

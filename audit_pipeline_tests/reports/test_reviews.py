@@ -7,9 +7,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from audit_pipeline import query
 from audit_pipeline.clock import DAY, SimulatedClock
 from audit_pipeline.reports.daily import publish_daily
-from audit_pipeline.reports.reviews import SCHEMA, reviews
+from audit_pipeline.reports.reviews import SCHEMA, last_day, reviews
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import deliveries
 from audit_pipeline_tests.reports.company import CONFIG, FIRST, LAST, Company
@@ -107,3 +108,20 @@ def test_an_edition_that_was_killed_half_way_is_no_review(tmp_path: Path) -> Non
     publish(company, FIRST, company.settings.as_of(FIRST))
     company.lake.remove(f"reports/daily/{FIRST}/1/report.json")
     assert states(company)[FIRST] == "missed"
+
+
+def test_query_sees_the_calendar(tmp_path: Path) -> None:
+    company = company_of(tmp_path)
+    for step in range(3):
+        day = FIRST + step * DAY
+        company.write("completeness", [], day)
+        publish(company, day, company.settings.as_of(day) + 2 * step * DAY)
+    columns, rows = query.run(company.settings, "SELECT day, state FROM reviews ORDER BY day")
+    assert (columns, list(rows)) == (
+        ["day", "state"],
+        [(FIRST, "on_time"), (FIRST + DAY, "late"), (FIRST + 2 * DAY, "late")],
+    )
+    real = Company(tmp_path, simulated=False).settings
+    clock = SimulatedClock(real.as_of(LAST) - dt.timedelta(seconds=1))
+    assert last_day(real, company.lake, clock) == LAST - DAY
+    assert last_day(real, company.lake, SimulatedClock(real.as_of(LAST))) == LAST
