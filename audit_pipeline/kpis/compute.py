@@ -66,10 +66,27 @@ def compute(settings: Settings, lake: Lake, day: dt.date, *, tables: Mapping[str
         tables: what other parts make and KPI SQL may read by name: `reviews`.
     """
     known, errors = load(settings)
-    history = _history(lake, day)
     made_from = computed.inputs(lake, settings.sources, day)
+    rows, details, failed = numbers(settings, lake, day, known, tables)
+    table = pa.Table.from_pylist(rows, schema=TABLES["kpis"].schema)
+    failures = [{"file": error.file.name, "reason": error.reason} for error in [*errors, *failed]]
+    note = {"kpi_errors": json.dumps(failures, sort_keys=True), computed.META: made_from, DETAILS: json.dumps(details)}
+    lake.write_table("kpis", table, day, metadata=note)
+    return table
+
+
+def numbers(
+    settings: Settings,
+    lake: Lake,
+    day: dt.date,
+    known: Mapping[str, Kpi],
+    tables: Mapping[str, pa.Table] | None = None,
+) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]], list[KpiError]]:
+    """The day's rows of some KPIs, the details by KPI, and what failed; writes nothing."""
+    history = _history(lake, day)
     rows: list[dict[str, Any]] = []
     details: dict[str, list[dict[str, Any]]] = {}
+    errors: list[KpiError] = []
     with _Day(settings, lake, day, tables) as today:
         for kpi in known.values():
             try:
@@ -82,11 +99,7 @@ def compute(settings: Settings, lake: Lake, day: dt.date, *, tables: Mapping[str
                 _row(kpi, scope, day, measured, behind, history)
                 for scope, (measured, behind) in sorted(found.items(), key=lambda item: (item[0] != "all", item[0]))
             ]
-    table = pa.Table.from_pylist(rows, schema=TABLES["kpis"].schema)
-    told = [{"file": error.file.name, "reason": error.reason} for error in errors]
-    note = {"kpi_errors": json.dumps(told, sort_keys=True), computed.META: made_from, DETAILS: json.dumps(details)}
-    lake.write_table("kpis", table, day, metadata=note)
-    return table
+    return rows, details, errors
 
 
 class _Day(contextlib.ExitStack):
@@ -119,7 +132,7 @@ class _Day(contextlib.ExitStack):
             scope: [self.coverage[name] for name in sorted(names) if name in self.coverage]
             for scope, names in scopes.items()
         }
-        explained = [{name: _told(value) for name, value in row.items()} for row in self.reader.details(con, kpi, span)]
+        explained = told(self.reader.details(con, kpi, span))
         return {scope: (measured.get(scope), behind[scope]) for scope in scopes}, explained
 
     def _feeding(self, kpi: Kpi, measured: Mapping[str, Measured]) -> frozenset[str]:
@@ -153,8 +166,12 @@ class _Day(contextlib.ExitStack):
         return frozenset(found.column(0).to_pylist())
 
 
-def _told(value: Any) -> Any:
-    """A value of a detail as JSON holds it; what looks like a secret is masked."""
+def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Details as JSON holds them; what looks like a secret is masked."""
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return rfc3339(value)
     return mask(value) if isinstance(value, str) else value
