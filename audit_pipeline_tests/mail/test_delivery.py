@@ -95,8 +95,14 @@ def test_an_accepted_mail_is_never_sent_again(company: Company, report: Report, 
     assert len(server.accepted) == 2
     assert post.rows() == before
     assert company.lake.read(COPY) == kept
-    post.deliver(CISO, edition=2)
-    assert len(server.accepted) == 3, "another edition is another mail"
+    (later,) = post.deliver(CISO, edition=2)
+    assert (later.outcome, later.sent_now, len(server.accepted)) == ("accepted", False, 2)
+    assert later.detail == "edition 1 was accepted; what changed is told in the next mail"
+    copy = message_from_bytes(company.lake.read(COPY.replace("/1/", "/2/")), policy=default)
+    assert copy["X-Audit-Pipeline"] == "not sent: a correction, told in the next mail"
+    assert [one.sent_now for one in post.deliver("new@example.com", edition=2)] == [True], (
+        "who got nothing gets the newest"
+    )
 
 
 @pytest.mark.parametrize("note", [BACKFILL, "written only"])
