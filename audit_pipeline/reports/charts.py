@@ -20,6 +20,8 @@ from audit_pipeline.reports.measures import INCOMPLETE
 
 Row = dict[str, Any]
 CELL, GAP, HEIGHT = 30, 4, 22
+MOST_TITLED = 31
+"""days up to which each cell of a strip has a title of its own"""
 WIDTH, PLOT = 560, 150
 _NOTHING = 1e-9  # below it a scale would be finer than a drawing shows, and its powers of ten run out
 _NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -29,13 +31,43 @@ _NICE_SECONDS = (60, 120, 300, 600, 900, 1_200, 1_800, 3_600, 7_200, 14_400, 21_
 def strip(days: Sequence[Row], label: str) -> Markup:
     """One source's days as cells, oldest first; stretches to the width it is given."""
     width = len(days) * (CELL + GAP) - GAP
+    if len(days) > MOST_TITLED:
+        return _frame(width, label, _dense(days))
     cells = Markup("").join(
         Markup("<g><title>{}</title>{}</g>").format(_told(day), cell(day, index * (CELL + GAP), 0, CELL, HEIGHT))
         for index, day in enumerate(days)
     )
+    return _frame(width, label, cells)
+
+
+def _frame(width: int, label: str, cells: Markup) -> Markup:
     return Markup(
         '<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(width, HEIGHT, label, cells)
+
+
+def _dense(days: Sequence[Row]) -> Markup:
+    """Many days: one path a shape instead of an element a day, and no words; the table beside it has them."""
+    paths: dict[str, str] = {}
+    for index, day in enumerate(days):
+        x, verdict = index * (CELL + GAP), day["verdict"]
+        if verdict in WHOLE:
+            name, drawn = f"c-{level(day)}", f"M{x} 0h{CELL}v{HEIGHT}h-{CELL}z"
+        elif verdict == "partial":
+            name, drawn = "c-hatch", hatch(x, 0, CELL, HEIGHT, 9)
+        elif verdict == "missing":
+            name, drawn = (
+                "c-missing",
+                f"M{x + 1} 1h{CELL - 2}v{HEIGHT - 2}h-{CELL - 2}zM{x + CELL // 3} {HEIGHT // 2}h{CELL // 3}",
+            )
+        elif verdict == "unknown":
+            name, drawn = "c-unknown", f"M{x + 1} 1h{CELL - 2}v{HEIGHT - 2}h-{CELL - 2}z"
+        else:
+            name, drawn = "c-blank", f"M{x + CELL // 2 - 3} {HEIGHT // 2}h6"
+        paths[name] = paths.get(name, "") + drawn
+    return Markup("").join(
+        Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in sorted(paths.items())
+    )
 
 
 def _told(day: Row) -> str:

@@ -46,7 +46,10 @@ def _kpi(inputs: Inputs, kpi_id: str, kpi: object | None) -> Row:
         "id": kpi_id,
         "title": getattr(kpi, "title", kpi_id),
         "unit": unit,
-        **{name: getattr(kpi, name, None) for name in ("direction", "owner", "kind", "explanation", "incomplete")},
+        **{
+            name: getattr(kpi, name, None)
+            for name in ("direction", "owner", "kind", "group", "explanation", "incomplete")
+        },
         "today": history[-1],
         "history": history,
         "detail": sorted(detail, key=lambda row: (-(row["population"] or 0), row["scope"])),

@@ -25,6 +25,7 @@ FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3,
 _ALL, _PERIODS = ("daily", *periods.KINDS), periods.KINDS
 _SECTIONS = (
     ("changes", "Changes", _ALL),
+    ("effects", "Fixes and effects", _ALL),
     ("findings", "Findings", _ALL),
     ("life", "Life of findings", _PERIODS),
     ("failures", "Logging failures", _ALL),
@@ -33,9 +34,20 @@ _SECTIONS = (
     ("controls", "Controls", ("monthly",)),
     ("reviews", "Reviews", _PERIODS),
     ("corrections", "Corrections", _PERIODS),
+    ("exceptions", "Exceptions", _ALL),
     ("method", "Method", _ALL),
     ("evidence", "Evidence", _ALL),
 )
+"""id (that of the template too), word in the navigation, and the kinds of report that have it; in the page's order"""
+GROUPS = {
+    "security": "Sign-ins, privileges and access",
+    "reliability": "Reliability",
+    "changes": "Changes and releases",
+    "response": "Response to findings",
+    "logging": "Logging itself",
+}
+_KPI_ROWS, _SOURCE_ROWS, _FEWEST_DAYS = 300, 360, 7
+"""rows of days that all fold-outs of KPIs, or of sources, have room for together; each has the newest seven days at least"""
 _HERE = Path(__file__).with_name("templates")
 _FIRST_SCREENS = ((3, 3, 8), (3, 2, 6), (2, 2, 5), (2, 1, 4), (1, 1, 3), (1, 1, 1))
 """decisions, subjects not judged and sources on the first screen, tried in this order until the words fit"""
@@ -65,6 +77,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
     made.globals |= {
         "VERDICTS": coverage.VERDICT_WORDS,
         "STATES": wording.STATE_WORDS,
+        "GROUPS": GROUPS,
         "CONTROL_STATES": wording.CONTROL_WORDS,
         "WHOLE": coverage.WHOLE,
         "count": text.count,
@@ -104,9 +117,11 @@ def render(report: dict[str, Any]) -> str:
     css = Markup((_HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - our own style sheet
     common = {"r": report, "css": css, "four": four(report["kpis"]), "scale": charts.ceiling}
     common |= {"total": len(report["sources"]), "noun": periods.NOUNS[report["kind"]], "sections": sections(report)}
-    common |= {"shown": [name for name, _ in sections(report)]}
+    common |= {"groups": groups(report["kpis"]), "shown": [name for name, _ in sections(report)]}
     common |= {"when": report["day"] if report["kind"] == "daily" else report["period"], "files": tables.names(report)}
     common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
+    common |= {"KPI_DAYS": max(_FEWEST_DAYS, _KPI_ROWS // max(1, len(report["kpis"])))}
+    common |= {"SOURCE_DAYS": max(_FEWEST_DAYS, _SOURCE_ROWS // max(1, min(DAY_TABLES, len(report["sources"]))))}
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}
     first = Markup("")
     for decisions, subjects, sources in _FIRST_SCREENS:
@@ -116,6 +131,14 @@ def render(report: dict[str, Any]) -> str:
         if text.words(plain(first)) <= WORDS_FIRST_SCREEN:
             break
     return made.get_template("page.html.j2").render(**common, first=first)
+
+
+def groups(kpis: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The KPIs below the first four, by group, in the order of `GROUPS`; those of no known group last."""
+    rest = kpis[len(four(kpis)) :]
+    names = [*GROUPS, *sorted({kpi["group"] or "other" for kpi in rest} - set(GROUPS))]
+    found = [(name, [kpi for kpi in rest if (kpi["group"] or "other") == name]) for name in names]
+    return [(name, members) for name, members in found if members]
 
 
 def sections(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -62,6 +62,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "changes": period_parts.changes(found, findings),
         "failures": coverage.failures(sources),
         "kpis": kpis,
+        "noise": [],
         "reviews": calendar,
         "reported": period_parts.reported(found, calendar),
         "corrections": period_parts.corrections(found),

@@ -92,7 +92,7 @@ def test_what_is_left_out_is_counted(company: Company) -> None:
     read = Page(page.render({**report, "edition": 1, "corrects": None}))
     assert read.faults == []
     assert "First 30 of 46, the most urgent first; all in findings.csv" in read.text
-    assert read.text.count("Its events:") == 30
+    assert read.text.count("audit-pipeline findings show") == 30
 
 
 def test_a_large_hostile_company_stays_under_half_a_megabyte(company: Company) -> None:
