@@ -20,7 +20,9 @@ from audit_pipeline.settings import Settings
 from audit_pipeline.terminal import say
 
 if TYPE_CHECKING:
+    from audit_pipeline.mail.delivery import Outcome
     from audit_pipeline.orchestration.runner import Night
+    from audit_pipeline.reports.editions import Edition
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,14 @@ def newest_report(lake: Lake, day: dt.date) -> str | None:
 
 
 def publish(settings: Settings, kind: str, day: dt.date | None, *, send: bool) -> list[str]:
-    """Publish (and mail) a report from stored tables."""
+    """Publish (and mail) a report from stored tables: of a day, or of the week or month that holds it."""
     from audit_pipeline.mail.daily import mail_daily
     from audit_pipeline.reports.daily import publish_daily
 
     lake = Lake.open(settings.lake_url)
     day = day or SystemClock().now().date() - DAY
+    if kind != "daily":
+        return _publish_period(settings, lake, kind, day, send=send)
     if day not in lake.days("completeness"):
         raise UserError(
             f"report {kind} {day}: no run has computed that day. Run `audit-pipeline run --date {day}` first."
@@ -117,8 +121,31 @@ def publish(settings: Settings, kind: str, day: dt.date | None, *, send: bool) -
     with lake.lock():
         edition = publish_daily(settings, lake, day, clock)
     outcomes, path = mail_daily(settings, lake, day, clock, send=send)
+    return _published(lake, edition, path, outcomes)
+
+
+def _published(lake: Lake, edition: Edition, path: str, outcomes: Sequence[Outcome]) -> list[str]:
     lines = [f"edition {edition.number}: {lake.path(edition.folder)}/report.html", f"mail: {lake.path(path)}"]
     return lines + [f"{one.recipient}: {one.outcome or 'unknown'} {one.detail or ''}".rstrip() for one in outcomes]
+
+
+def _publish_period(settings: Settings, lake: Lake, kind: str, day: dt.date, *, send: bool) -> list[str]:
+    from audit_pipeline.mail.periodic import mail_report
+    from audit_pipeline.reports.periodic import publish_period
+    from audit_pipeline.reports.periods import Period
+
+    period = Period.of("weekly" if kind == "weekly" else "monthly", day)
+    computed = [one for one in lake.days("completeness") if period.first <= one <= period.last]
+    if not computed:
+        raise UserError(
+            f"report {kind} {period.name}: no run has computed any of its days ({period.first} to {period.last}). "
+            f"Run `audit-pipeline run --date {day}` first."
+        )
+    clock = settings.clock_for(computed[-1])
+    with lake.lock():
+        edition = publish_period(settings, lake, period, clock)
+    outcomes, path = mail_report(settings, lake, kind, period.name, clock, send=send)
+    return _published(lake, edition, path, outcomes)
 
 
 def status(settings: Settings, max_age: dt.timedelta) -> tuple[list[str], bool]:
