@@ -35,8 +35,14 @@ sources:
 teams:
   cloud: {{mail: [cloud-team@example.com], owns: ["source:cloudtrail", "service:ec2.amazonaws.com", "service:s3.amazonaws.com"]}}
   identity: {{mail: [identity-team@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com", "service:sts.amazonaws.com"]}}
-identities: identities.csv         # who is behind an account (not used yet)
-hours: {{zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00"}}   # not used yet
+  payments: {{}}
+  checkout: {{}}
+  search: {{}}
+  platform: {{}}
+  data: {{}}
+  mobile: {{}}
+identities: identities.csv         # who is behind an account
+hours: {{zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00"}}
 reports: {{daily: {{to: [audit@example.com]}}}}
 # No mail server: mails are written beside the reports and not sent.
 """
