@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from audit_pipeline.formats import unify
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.orchestration import orphans
 from audit_pipeline.orchestration.assets.reports import SEND_TAG
 from audit_pipeline.orchestration.build import build_definitions
 from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance
+from audit_pipeline.orchestration.partitions import ending_with
 from audit_pipeline.settings import Settings
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -38,18 +38,17 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._instance = instance(settings)
-        orphans.bury(self._instance)
-        self._alive, self._lock = orphans.sign_of_life(self._instance)
         self._defs = build_definitions(settings)
 
     def run(self, days: Iterable[dt.date], *, send: bool = False, progress: Progress | None = None) -> list[Night]:
-        """The nightly job for each day, and `recompute` for earlier days that its collection touched."""
+        """The nightly job for each day, `recompute` for earlier days that its collection touched, and the reports of periods that end with it."""
         wanted = list(days)
         nights: list[Night] = []
         for place, day in enumerate(wanted):
             nights.append(self._one("nightly", day, {SEND_TAG: "true"} if send else {}, progress))
             tags = {"audit_pipeline/why": f"late records, found by the night of {day}"}
             nights += [self._one("recompute", late, tags, progress) for late in self._touched(set(wanted[place:]))]
+            nights += [self._one(period.kind, period.first, {SEND_TAG: "true"} if send else {}, progress) for period in ending_with(day)]  # fmt: skip
         return nights
 
     def _touched(self, still_to_come: set[dt.date]) -> list[dt.date]:
@@ -62,7 +61,7 @@ class Runner:
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=day.isoformat(),
-            tags={**REPOSITORY_TAG, **self._alive, **tags},
+            tags={**REPOSITORY_TAG, **tags},
             raise_on_error=False,
             run_config=_QUIET,
         )
