@@ -41,6 +41,8 @@ teams:
   platform: {{}}
   data: {{}}
   mobile: {{}}
+  finance: {{}}
+  support: {{}}
 identities: identities.csv         # who is behind an account
 hours: {{zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00"}}
 reports: {{daily: {{to: [audit@example.com]}}}}
