@@ -76,7 +76,7 @@ def test_help_is_quick(tmp_path: Path) -> None:
         (["findings", "show", "abcdef"], 2, "There is: "),
         (["findings", "acknowledge", "abcdef"], 2, "--reason"),
         (["findings", "false-positive", "abcdef", "--reason", "x"], 2, "no finding's id begins with"),
-        (["report", "yearly"], 2, "is not 'daily'"),
+        (["report", "yearly"], 2, "is not one of 'daily'"),
         (["report", "daily", "--date", "2025-05-01"], 1, "no run has computed that day"),
         (["status", "--max-age", "soon"], 2, "such as 26h"),
         (["init", "."], 1, "is there already"),

@@ -76,6 +76,7 @@ def write_logs(project: Project) -> tuple[int, int]:
     records: list[dict[str, Any] | str] = []
     for number, text in enumerate(ALL):
         records.append(trail.record(f"hostile-{number}", base + dt.timedelta(seconds=number), text, **fields(text)))
+        records.append(trail.record(f"known-{number}", base, text))  # a success: an account, whose name is printed
         records += trail.burst(f"burst-{number}", base + dt.timedelta(minutes=number), text, userAgent=text)
     records.append(trail.record(TERMINAL + MARKUP, base, "by-id"))
     records.append(trail.record("big", base, "big", requestParameters={"blob": "A" * BIG}))
