@@ -1,51 +1,48 @@
-"""A KPI over a week or month from its stored days: counts are added, rates pooled, what days cannot give together is not given.
+"""KPIs over a week or month as the report shows them: measured again over the days that can be used, the others named.
 
-Belongs here: summing up stored rows. Not here: measuring events (`kpis`). Days that are incomplete are left out and named, except
-for KPIs that count incompleteness itself.
+Belongs here: joining the measured rows with what they are called. Not here: measuring (`kpis.period`), which days enter.
 """
 
 from __future__ import annotations
 
-from audit_pipeline.reports.inputs import Row
+import datetime as dt
 
-LEFT_OUT = ("partial", "missing")
+import sqlalchemy as sa
+
+from audit_pipeline.reports.inputs import Inputs, Row, plain
+from audit_pipeline.reports.measures import SHOWN
+from audit_pipeline.reports.reviews import reviews
 
 
-def period_kpi(kpi: Row) -> Row:
-    """The KPI with `today` over the whole period, and `left_out`: the days that did not enter."""
-    used = [row for row in kpi["history"] if row["value"] is not None and _counts(kpi, row)]
-    left_out = [row["day"] for row in kpi["history"] if row not in used]
-    today = {**dict.fromkeys(kpi["today"]), "unit": kpi["unit"], "target": kpi["today"]["target"]}
-    today |= {"days_used": len(used), "days_left_out": len(left_out), "verdict": _verdict(left_out, used)}
-    n, population = _added(used, "n"), _added(used, "population")
-    value = {"count": n, "rate": _share(n, population), "share": _share(n, population)}.get(kpi["kind"] or "")
-    state = "no_data" if not used else "not_evaluated" if value is None else _state(kpi, value, today["target"])
+def period_kpis(inputs: Inputs, engine: sa.Engine, kpis: list[Row]) -> tuple[list[Row], int]:
+    """The rows of `measures.kpis` with what the period shows as `today`, the days `left_out`, and `detail` by scope.
+
+    Returns:
+        the rows, and how many KPIs could not be run.
+    """
+    from audit_pipeline.kpis.period import measure_period  # runs SQL: not needed to import this package
+
+    first = dt.date.fromisoformat(inputs.days[0])
+    tables = {"reviews": reviews(inputs.settings, inputs.lake, engine, inputs.day)}
+    found = measure_period(inputs.settings, inputs.lake, first, inputs.day, tables=tables)
+    rows = [{name: plain(value) for name, value in row.items()} for row in found.table.to_pylist()]
+    by_kpi: dict[str, list[Row]] = {}
+    for row in rows:
+        by_kpi.setdefault(row["kpi_id"], []).append(row)
+    return [_shown(kpi, by_kpi.get(kpi["id"], []), inputs) for kpi in kpis], len(found.errors)
+
+
+def _shown(kpi: Row, rows: list[Row], inputs: Inputs) -> Row:
+    whole = next((row for row in rows if row["scope"] == "all"), None)
+    detail = [{"scope": row["scope"], **_numbers(row)} for row in rows if row["scope"] != "all"]
+    nothing = {**dict.fromkeys(SHOWN), "state": "no_data", "verdict": "unknown"}
     return {
         **kpi,
-        "today": {**today, "value": value, "n": n, "population": population, "state": state},
-        "left_out": left_out,
-        "detail": [],
+        "today": _numbers(whole) if whole else nothing,
+        "left_out": whole["left_out"] if whole else list(inputs.days),
+        "detail": sorted(detail, key=lambda row: (-(row["population"] or 0), row["scope"])),
     }
 
 
-def _counts(kpi: Row, row: Row) -> bool:
-    return kpi["incomplete"] == "counted" or row["verdict"] not in LEFT_OUT
-
-
-def _verdict(left_out: list[str], used: list[Row]) -> str:
-    return "unknown" if not used else "partial" if left_out else "no_gap_seen"
-
-
-def _added(rows: list[Row], name: str) -> float | None:
-    found = [row[name] for row in rows if row[name] is not None]
-    return sum(found) if found else None
-
-
-def _share(n: float | None, population: float | None) -> float | None:
-    return None if n is None or not population else n / population
-
-
-def _state(kpi: Row, value: float, target: float | None) -> str:
-    if target is None:
-        return "not_evaluated"
-    return "good" if (value <= target if kpi["direction"] == "lower_is_better" else value >= target) else "bad"
+def _numbers(row: Row) -> Row:
+    return {name: row[name] for name in SHOWN}

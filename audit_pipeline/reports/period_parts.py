@@ -14,7 +14,6 @@ from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.reports import editions, text
 from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST, without_data
 from audit_pipeline.reports.inputs import TABLES, Inputs, Row, plain
-from audit_pipeline.reports.period_kpis import period_kpi
 from audit_pipeline.reports.reviews import reviews
 
 AGES = ((7, "up to 7 days"), (30, "8 to 30 days"), (90, "31 to 90 days"), (None, "over 90 days"))
@@ -53,7 +52,7 @@ def _rank(verdict: str) -> int:
     return WORST_FIRST.index(verdict)
 
 
-def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
+def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row], failed: int) -> list[Row]:
     """What the period's report cannot speak about: sources with the days that are not whole, tables and KPIs."""
     found = [
         {
@@ -71,6 +70,8 @@ def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row]) -> list[Row]:
         if lacking:
             told = f"not computed on {len(lacking)} of {len(inputs.days)} days"
             found.append(_other(subject, NOT_COMPUTED, told, [text.spans(lacking)]))
+    if failed:
+        found.append(_other(text.count(failed, "KPI", capital=True), "unknown", "could not be run", []))
     lacking = without_data(kpis)
     if lacking:
         title = text.count(len(lacking), "KPI", capital=True)
@@ -151,11 +152,6 @@ def changes(inputs: Inputs, rows: list[Row]) -> Row:
             found["closed"].append(brief)
     since = (dt.date.fromisoformat(inputs.days[0]) - DAY).isoformat()
     return {"since": since, **found, "verdicts": []}
-
-
-def kpis(rows: list[Row]) -> list[Row]:
-    """KPIs over the whole period in place of the last day's, with the days behind them as history."""
-    return [period_kpi(row) for row in rows]
 
 
 def calendar(inputs: Inputs, engine: sa.Engine) -> list[Row]:

@@ -15,6 +15,7 @@ from audit_pipeline.reports.controls.table import controls
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.inputs import Row
 from audit_pipeline.reports.model import VERSION, Report
+from audit_pipeline.reports.period_kpis import period_kpis
 from audit_pipeline.reports.periods import NOUNS, Period
 from audit_pipeline.reports.reviews import expects_delivery
 from audit_pipeline.settings import Settings
@@ -36,7 +37,8 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
     days = period.days(settings, clock)
     found = inputs.read(settings, lake, engine, days[-1], days)
     sources = period_parts.sources(coverage.sources(found))
-    kpis, findings = period_parts.kpis(measures.kpis(found)), asked.findings(found)
+    kpis, failed = period_kpis(found, engine, measures.kpis(found))
+    findings = asked.findings(found)
     calendar = period_parts.calendar(found, engine)
     evidence = method.evidence(found)
     report: Report = {
@@ -54,7 +56,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "days_to_come": (period.last - found.day).days,
         "days": list(found.days),
         "sources": sources,
-        "not_judged": period_parts.not_judged(found, sources, kpis),
+        "not_judged": period_parts.not_judged(found, sources, kpis, failed),
         "not_computed": sorted(name for name in inputs.TABLES if not period_parts.computed(found, name)),
         "findings": findings,
         "decisions": asked.decisions(findings),
