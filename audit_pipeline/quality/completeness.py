@@ -12,51 +12,30 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from audit_pipeline import __version__
 from audit_pipeline.clock import DAY, UTC, rfc3339
+from audit_pipeline.context.hours import holidays
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
-from audit_pipeline.lake.views import add_view, connect, partition_files
+from audit_pipeline.quality import history, senders, volume, words
 from audit_pipeline.quality import reasons as why
-from audit_pipeline.quality import words
 from audit_pipeline.quality.evidence import Evidence
-from audit_pipeline.quality.profile import Profile, occupied_minutes, profile
+from audit_pipeline.quality.history import BASELINE_DAYS, COLD_DAYS, HISTORY_DAYS, Past, connection
+from audit_pipeline.quality.profile import Minutes, Profile, occupied_minutes, profile
 from audit_pipeline.quality.reasons import Reason
 from audit_pipeline.quality.rhythm import Rhythm
+from audit_pipeline.quality.senders import hear
+from audit_pipeline.quality.volume import Calendar, explained
 from audit_pipeline.settings import Settings
 
-BASELINE_DAYS = 28
-"""Days of history from which on each weekday has a rhythm of its own; before, the source's own gaps serve."""
-HISTORY_DAYS = 56
-"""Days that are looked back on for what is usual."""
-COLD_DAYS = 2
-"""A source's first days with records, in which nothing is known of its rhythm."""
-USED = ("no_gap_seen", "proven")
+CHANGES = "changes"
+"""Key in the table's metadata: JSON of source to the records before and after each edition that late records made."""
 _COUNTS = ("verdict", "records", "events", "duplicates", "rejects")
-_SENDERS = ("device_hostname", "src_endpoint_hostname", "src_endpoint_uid", "cloud_account_uid", "metadata_log_name")
-
-
-@dataclass(frozen=True)
-class Past:
-    """A source's stored rows of the days before, newest last."""
-
-    rows: list[dict[str, Any]]
-
-    @property
-    def baseline(self) -> list[dict[str, Any]]:
-        """The days that show what is usual: collected, whole as far as can be told, with records."""
-        return [row for row in self.rows if row["events"] and (row["verdict"] in USED or _cold(row))]
-
-    def alike(self, day: dt.date) -> list[int]:
-        """Events of the baseline days of the same kind: working days or weekend."""
-        return [row["events"] for row in self.baseline if (row["day"].weekday() >= 5) == (day.weekday() >= 5)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +48,8 @@ class Judged:
     rhythm: Rhythm | None
     verdict: str
     reasons: list[Reason]
+    band: tuple[float, float] | None
+    """events that like days let expect"""
 
     @property
     def gap_ratio(self) -> float | None:
@@ -84,62 +65,107 @@ def assess(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     Raises:
         LakeError: the lake cannot be written.
     """
-    stored = _stored(lake, day)
+    stored = history.stored(lake, day)
     before = {row["source"]: row for row in stored if row["day"] == day}
-    judged = {
-        name: judge(
-            settings, lake, name, day, Past([row for row in stored if row["source"] == name and row["day"] < day])
-        )
-        for name in sorted(settings.sources)
-    }
-    rows = [_row(found, before.get(name)) for name, found in judged.items()]
-    table = pa.Table.from_pylist(rows, TABLES["completeness"].schema)
+    calendar = _calendar(settings)
+    judged = _compared(
+        {
+            name: judge(
+                settings,
+                lake,
+                name,
+                day,
+                Past([row for row in stored if row["source"] == name and row["day"] < day]),
+                calendar,
+            )
+            for name in sorted(settings.sources)
+        },
+        day in calendar.holidays,
+    )
+    rows = {name: _row(found, before.get(name)) for name, found in judged.items()}
+    table = pa.Table.from_pylist(list(rows.values()), TABLES["completeness"].schema)
     note = {
-        "input_hash": _input_hash(settings, judged),
+        "input_hash": _input_hash(settings, judged, calendar),
         "gap_ratio": json.dumps({name: found.gap_ratio for name, found in judged.items()}, sort_keys=True),
+        CHANGES: json.dumps(_changes(changes(lake, day), before, rows), sort_keys=True),
     }
     lake.write_table("completeness", table, day, metadata=note)
     return table
 
 
-def lowering(reasons: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The codes, among a row's reasons, that make the day `partial` or `missing`; the others only stand beside the verdict."""
-    return {reason["code"] for reason in reasons} & why.LOWERING
+def changes(lake: Lake, day: dt.date) -> dict[str, list[dict[str, int]]]:
+    """What records that came after the day was first computed changed: by source, `edition` and the `records` `before` and `after` it."""
+    found: dict[str, list[dict[str, int]]] = json.loads(
+        (lake.table_metadata("completeness", day) or {}).get(CHANGES, "{}")
+    )
+    return found
 
 
-def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past) -> Judged:
+def _changes(
+    known: dict[str, list[dict[str, int]]], before: dict[str, dict[str, Any]], rows: dict[str, dict[str, Any]]
+) -> dict[str, list[dict[str, int]]]:
+    for name, row in rows.items():
+        old = before.get(name)
+        if old is not None and old["records"] != row["records"]:
+            note = {"edition": row["edition"], "before": old["records"], "after": row["records"]}
+            known.setdefault(name, []).append(note)
+    return known
+
+
+def _compared(judged: dict[str, Judged], holiday: bool) -> dict[str, Judged]:
+    """Low volume beside the calendar and the other sources of the day."""
+    told = {name for name, found in judged.items() if found.band is not None and found.profile.events}
+    low = {
+        name for name in told if any(r.code == "volume_low" and r.expected is not None for r in judged[name].reasons)
+    }
+    return {
+        name: replace(found, reasons=[explained(reason, holiday, (len(low - {name}), len(told - {name}))) for reason in found.reasons])
+        for name, found in judged.items()
+    }  # fmt: skip
+
+
+def _calendar(settings: Settings) -> Calendar:
+    """Holidays of the configured zone, and those of all."""
+    zone = settings.hours.zone
+    return Calendar(frozenset(day for day, where in holidays(settings) if where in (None, zone)))
+
+
+def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past, calendar: Calendar) -> Judged:
     """Judge one source's day."""
     evidence = Evidence.read(lake, source, day)
     earlier = sum(settings.start <= known < day for known in evidence.record_days)
     expected = settings.sources[source].expected
-    con = _connect(lake, source, day, past)
+    con = connection(lake, source, day, past, earlier=bool(expected))
     try:
         numbers = profile(con, source, day)
         faults = why.faults(evidence.faults(con), numbers)
-        heard = _heard(con, source, day) if expected else set()
         usual = [row["day"] for row in past.baseline] if earlier >= COLD_DAYS else []
-        rhythm = Rhythm.learn(list(occupied_minutes(con, source, usual, "past_events").values()))
+        heard = hear(con, source, day, expected, usual) if expected else []
+        days = occupied_minutes(con, source, usual, "past_events")
+        rhythm = Rhythm.learn(list(days.values()))
     finally:
         con.close()
+    band = volume.band(past.alike(day, calendar))
     received = bool(numbers.events or faults or evidence.indexed > numbers.rejects)
     if not evidence.covered:
         found = [_not_covered(evidence, day), *faults]
     elif not received:
-        found = [_no_data(evidence, past, day), *why.remarks(evidence.remarks)]
+        found = [_no_data(evidence, past.alike(day, calendar), day), *why.remarks(evidence.remarks)]
     else:
+        silences = _silences(settings, evidence, numbers, rhythm)
         found = [
             *faults,
             *why.accounting(evidence.indexed, evidence.declared, numbers),
             *why.remarks(evidence.remarks),
-            *_silences(settings, evidence, numbers, rhythm),
-            *why.senders(expected, heard),
-            *why.volume(numbers, why.band(past.alike(day))),
+            *silences,
+            *senders.silent(heard, day, HISTORY_DAYS, silences),
+            *_volume(numbers, band, silences, [days[one] for one in days if calendar.off(one) == calendar.off(day)]),
             *(why.blind(numbers, rhythm) if rhythm and numbers.events else []),
             *why.timeliness(numbers, settings.sources[source].settles_after),
         ]
     cold = _cold_start(earlier, rhythm) if evidence.covered and received else []
     verdict = _verdict(evidence, received, found, cold)
-    return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold])
+    return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold], band)
 
 
 def _verdict(evidence: Evidence, received: bool, found: list[Reason], cold: list[Reason]) -> str:
@@ -174,11 +200,20 @@ def _not_covered(evidence: Evidence, day: dt.date) -> Reason:
     return Reason("not_collected", f"no run has collected the whole of {day.isoformat()}")
 
 
-def _no_data(evidence: Evidence, past: Past, day: dt.date) -> Reason:
+def _volume(
+    day: Profile, band: tuple[float, float] | None, silences: list[Reason], usual: list[Minutes]
+) -> list[Reason]:
+    """The hours that were low, else the day; hours are not told where a silence has told of them."""
+    whole = volume.volume(day, band)
+    if silences or any(reason.code == "volume_high" for reason in whole):
+        return whole
+    return volume.quiet_hours(day.minutes, usual) or whole
+
+
+def _no_data(evidence: Evidence, alike: list[int], day: dt.date) -> Reason:
     earlier = [known for known in evidence.record_days if known < day]
     if not earlier:
         return Reason("no_data", "nothing was ever received from this source", seen=0.0)
-    alike = past.alike(day)
     expected = sum(alike) / len(alike) if alike else None
     usual = f"; like days had {words.count(expected)} on average" if expected is not None else ""
     return Reason(
@@ -200,51 +235,13 @@ def _silences(settings: Settings, evidence: Evidence, day: Profile, rhythm: Rhyt
     return found
 
 
-def _cold(row: dict[str, Any]) -> bool:
-    """Whether a day is unknown only because it is one of the first: collected, and as good as any other."""
-    return row["verdict"] == "unknown" and all(reason["code"] != "not_collected" for reason in row["reasons"])
-
-
-def _connect(lake: Lake, source: str, day: dt.date, past: Past) -> duckdb.DuckDBPyConnection:
-    """A connection that sees one source: `events` and `rejects` of the day and the one before, `past_events` of the baseline days."""
-    con = connect(lake, tables=())
-    for name in ("events", "rejects"):
-        add_view(con, name, TABLES[name].schema, partition_files(lake, name, day - DAY, day, source))
-    usual = {row["day"].isoformat() for row in past.baseline}
-    files = partition_files(lake, "events", day - HISTORY_DAYS * DAY, day - DAY, source)
-    chosen = [file for file in files if file.rsplit("/day=", 1)[1][:10] in usual]
-    add_view(con, "past_events", TABLES["events"].schema, chosen)
-    return con
-
-
-def _heard(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> set[str]:
-    """Whom the day's events tell of, in any of the columns that name a sender."""
-    parts = " UNION ".join(
-        f"SELECT {column} FROM events WHERE x_source = $source AND day = $day" for column in _SENDERS
-    )
-    return {row[0] for row in con.execute(parts, {"source": source, "day": day}).fetchall() if row[0] is not None}
-
-
-def _stored(lake: Lake, day: dt.date) -> list[dict[str, Any]]:
-    """Stored rows of the day, from an earlier computation, and of the days before it, by day."""
-    con = connect(lake, since=day - HISTORY_DAYS * DAY, until=day, tables=["completeness"])
-    try:
-        rows: list[dict[str, Any]] = (
-            con.sql("SELECT * FROM completeness ORDER BY day, source").to_arrow_table().to_pylist()
-        )
-        return rows
-    finally:
-        con.close()
-
-
 def _row(found: Judged, old: dict[str, Any] | None) -> dict[str, Any]:
     day = found.profile
-    expected = why.band(found.past.alike(day.day))
     until = found.evidence.until
     row: dict[str, Any] = {
         "day": day.day, "source": day.source, "verdict": found.verdict, "reasons": [reason.row() for reason in found.reasons],
         "records": day.records, "events": day.events, "duplicates": day.duplicates, "rejects": day.rejects,
-        "expected_low": expected[0] if expected else None, "expected_high": expected[1] if expected else None,
+        "expected_low": found.band[0] if found.band else None, "expected_high": found.band[1] if found.band else None,
         "smallest_gap_s": found.rhythm.smallest_s(day.minutes) if found.rhythm and day.events else None,
         "baseline_days": len(found.rhythm.days) if found.rhythm else 0,
         "lag_p50_s": day.lag_p50_s, "lag_p95_s": day.lag_p95_s, "lag_max_s": day.lag_max_s, "future": day.future,
@@ -254,7 +251,7 @@ def _row(found: Judged, old: dict[str, Any] | None) -> dict[str, Any]:
     return {**row, "edition": (old["edition"] if old else 1) + changed}
 
 
-def _input_hash(settings: Settings, judged: dict[str, Judged]) -> str:
+def _input_hash(settings: Settings, judged: dict[str, Judged], calendar: Calendar) -> str:
     """Over everything the rows were made from."""
     used = {
         name: {
@@ -276,5 +273,7 @@ def _input_hash(settings: Settings, judged: dict[str, Judged]) -> str:
         }
         for name, found in judged.items()
     }
-    text = json.dumps({"code": __version__, "sources": used}, sort_keys=True, default=str)
+    text = json.dumps(
+        {"code": __version__, "holidays": sorted(calendar.holidays), "sources": used}, sort_keys=True, default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -21,6 +21,8 @@ HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 FUTURE_TOLERANCE_S = 300
 """Clocks differ: a record counts as dated into the future when it lies more than this after it became visible."""
+LATE_S = 86_400
+"""A record counts as late when it became visible more than this after it happened."""
 GAPS_KEPT = 10
 
 LAG = '((epoch_us(x_visible_time) - epoch_us("time")) / 1e6)'
@@ -39,6 +41,7 @@ CONDITIONS: dict[str, str] = {
     **{f"null_share_{name}": condition for name, condition in MANDATORY.items()},
     "duplicates_share": "x_duplicates > 0",
     "future": f"{LAG} < -{FUTURE_TOLERANCE_S}",
+    "late": f"{LAG} > {LATE_S}",
 }
 """Profile column to the SQL condition of the events that make it what it is: how examples are drawn."""
 
@@ -110,6 +113,7 @@ class Profile:
     lag_max_s: float | None
     """visible time minus event time, of the records whose visible time is known"""
     future: int
+    late: int
     earliest: dt.datetime | None
     latest: dt.datetime | None
     before: dt.datetime | None
@@ -144,8 +148,8 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         day: the UTC day.
     """
     nulls = ", ".join(f"count(*) FILTER ({condition})" for condition in MANDATORY.values())
-    ((events, records, duplicates, future, lag, *absent),) = con.execute(
-        f"SELECT count(*), sum(x_records), sum(x_duplicates), count(*) FILTER ({CONDITIONS['future']}), "
+    ((events, records, duplicates, future, late, lag, *absent),) = con.execute(
+        f"SELECT count(*), sum(x_records), sum(x_duplicates), count(*) FILTER ({CONDITIONS['future']}), count(*) FILTER ({CONDITIONS['late']}), "
         f"quantile_cont({LAG}, [0.5, 0.95, 1.0]), {nulls} FROM events WHERE {_OF}",
         {"source": source, "day": day},
     ).fetchall()
@@ -165,6 +169,7 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         lag_p95_s=p95,
         lag_max_s=longest,
         future=int(future),
+        late=int(late),
         earliest=earliest,
         latest=latest,
         before=before,
@@ -174,15 +179,29 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
 
 
 def occupied_minutes(
-    con: duckdb.DuckDBPyConnection, source: str, days: list[dt.date], table: str = "events"
+    con: duckdb.DuckDBPyConnection,
+    source: str,
+    days: list[dt.date],
+    table: str = "events",
+    where: str = "true",
+    given: dict[str, str] | None = None,
 ) -> dict[dt.date, Minutes]:
-    """The occupied minutes of each of the days that has events, from `events` or a view of the same columns."""
+    """The occupied minutes of each of the days that has events, from `events` or a view of the same columns.
+
+    Args:
+        con: sees the table.
+        source: the configured source.
+        days: the UTC days.
+        table: the view.
+        where: SQL that narrows the events.
+        given: its parameters.
+    """
     if not days:
         return {}
     rows = con.execute(
         'SELECT day, epoch_us("time") // 60000000 AS minute, min(epoch_us("time")) AS first, max(epoch_us("time")) AS last, count(*) AS n '
-        f'FROM {table} WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2',
-        {"source": source, "low": min(days), "high": max(days)},
+        f'FROM {table} WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL AND ({where}) GROUP BY 1, 2 ORDER BY 1, 2',
+        {"source": source, "low": min(days), "high": max(days), **(given or {})},
     ).fetchnumpy()
     found: dict[dt.date, Minutes] = {}
     stamps = np.asarray(rows["day"], "datetime64[D]")

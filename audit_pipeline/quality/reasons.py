@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.lake.manifest import Remark
 from audit_pipeline.quality import words
 from audit_pipeline.quality.evidence import FAILED, Fault
-from audit_pipeline.quality.profile import DAY_US, Minutes, Profile
+from audit_pipeline.quality.profile import DAY_US, LATE_S, Minutes, Profile
 from audit_pipeline.quality.rhythm import SHORTEST_S, Rhythm, Silence
 
 UNREADABLE = frozenset({"truncated", "unreadable", "not_json", "too_large", "too_deep", "trailing", "empty"})
@@ -41,8 +40,6 @@ NAMED = 3
 EDGE_FACTOR = 3
 EDGE_EVENTS = 5
 EDGE_ALONE_S = 3600
-BAND = 3
-"""Width of the expected range of events, in robust standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,11 @@ class Reason:
         return {
             "code": self.code, "from": self.start, "to": self.end, "expected": self.expected, "seen": self.seen, "share": self.share, "detail": self.detail,
         }  # fmt: skip
+
+
+def lowering(reasons: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The codes, among a row's reasons, that make the day `partial` or `missing`; the others only stand beside the verdict."""
+    return {reason["code"] for reason in reasons} & LOWERING
 
 
 def faults(found: list[Fault], day: Profile) -> list[Reason]:
@@ -179,29 +181,6 @@ def _edge(minutes: Minutes, start: int, end: int) -> bool:
     return bool(length > SHORTEST_S and length > EDGE_FACTOR * inner.max() and expected > EDGE_EVENTS)
 
 
-def band(events: list[int]) -> tuple[float, float] | None:
-    """The events that like days let expect: median and robust spread (Rousseeuw & Croux 1993), never narrower than a Poisson count."""
-    if not events:
-        return None
-    middle = float(np.median(events))
-    mad = 1.4826 * float(np.median(np.abs(np.array(events) - middle)))
-    spread = BAND * max(mad, middle**0.5, 0.05 * middle) * (1 + 2 / len(events))
-    return max(middle - spread, 0.0), middle + spread
-
-
-def volume(day: Profile, expected: tuple[float, float] | None) -> list[Reason]:
-    """`volume_low`, `volume_high`: for information."""
-    if expected is None or expected[0] <= day.events <= expected[1]:
-        return []
-    low = day.events < expected[0]
-    detail = f"{words.count(day.events)}; like days had {expected[0]:,.0f} to {expected[1]:,.0f}"
-    return [
-        Reason(
-            "volume_low" if low else "volume_high", detail, expected=expected[0 if low else 1], seen=float(day.events)
-        )
-    ]
-
-
 def blind(day: Profile, rhythm: Rhythm) -> list[Reason]:
     """Said in words where no silence shorter than the day would have been noticed."""
     if rhythm.smallest_s(day.minutes) is not None:
@@ -214,23 +193,24 @@ def timeliness(day: Profile, settles_after: dt.timedelta) -> list[Reason]:
     """`lag`, `future`: for information."""
     reasons = []
     limit = settles_after.total_seconds()
+    said = []
     if day.lag_p95_s is not None and day.lag_p95_s > limit:
-        detail = f"it took up to {words.span(day.lag_p95_s)} until 95 % of the records were visible; settles_after is {words.span(limit)}"
-        reasons.append(Reason("lag", detail, expected=limit, seen=day.lag_p95_s))
+        said.append(
+            f"it took up to {words.span(day.lag_p95_s)} until 95 % of the records were visible; settles_after is {words.span(limit)}"
+        )
+    if day.late:
+        said.append(
+            f"{words.count(day.late)} ({words.share(day.late / day.events)}) dated more than {words.span(LATE_S)} before they were visible: "
+            "delivered late, or a clock is behind"
+        )
+    if said:
+        late = day.late / day.events if day.late else None
+        reasons.append(Reason("lag", "; ".join(said), expected=limit, seen=day.lag_p95_s, share=late))
     if day.future:
         part = day.future / day.events
         detail = f"{words.count(day.future)} ({words.share(part)}) dated more than 5 min after they were visible: a clock is wrong"
         reasons.append(Reason("future", detail, seen=float(day.future), share=part))
     return reasons
-
-
-def senders(expected: list[str], heard: set[str]) -> list[Reason]:
-    """`sender_silent`: senders that must be heard (`expected` of the source) and were not."""
-    missing = [name for name in expected if name not in heard]
-    if not missing:
-        return []
-    detail = f"{len(missing)} of {words.count(len(expected), 'expected sender')} not heard: {listed(missing)}"
-    return [Reason("sender_silent", detail, expected=float(len(expected)), seen=float(len(expected) - len(missing)))]
 
 
 def _at(day: dt.date, offset_us: int) -> dt.datetime:

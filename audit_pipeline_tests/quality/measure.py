@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audit_pipeline.clock import DAY
-from audit_pipeline.quality.completeness import HISTORY_DAYS
+from audit_pipeline.quality.history import HISTORY_DAYS
 from audit_pipeline.quality.profile import DAY_US, Minutes
 from audit_pipeline.quality.rhythm import Rhythm
 from audit_pipeline_tests.quality import simulate

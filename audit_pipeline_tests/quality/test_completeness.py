@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audit_pipeline.clock import DAY, rfc3339
 from audit_pipeline.lake.manifest import Remark
-from audit_pipeline.quality.completeness import lowering
+from audit_pipeline.quality.reasons import lowering
 from audit_pipeline_tests.quality import simulate
 from audit_pipeline_tests.quality.world import HOUR_US, START, Times, World, at, codes, days, document, reason, without
 

@@ -56,8 +56,10 @@ def event_table(
 class World:
     """A source `app` (and others by name) in a lake of its own; each `night` collects and judges a day."""
 
-    def __init__(self, root: Path, start: dt.date = START, more: str = "", sources: tuple[str, ...] = ("app",)) -> None:
-        text = f"lake: {root}/lake\nstart: {start}\nsources:\n" + "".join(
+    def __init__(
+        self, root: Path, start: dt.date = START, more: str = "", sources: tuple[str, ...] = ("app",), config: str = ""
+    ) -> None:
+        text = f"lake: {root}/lake\nstart: {start}\n{config}sources:\n" + "".join(
             f"  {name}: {{type: files, format: cloudtrail{more}}}\n" for name in sources
         )
         self.settings = Settings.from_text(text, root / "pipeline.yaml")

@@ -1,0 +1,90 @@
+"""What a source's days before a day show: stored rows of `completeness`, and the events behind them.
+
+Belongs here: which days are looked back on and which of them teach what is usual. Not here: any judgement of the day itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from audit_pipeline.clock import DAY
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.lake.views import add_view, connect, partition_files
+from audit_pipeline.quality.reasons import lowering
+from audit_pipeline.quality.volume import Calendar
+
+BASELINE_DAYS = 28
+"""Days of history from which on each weekday has a rhythm of its own; before, the source's own gaps serve."""
+HISTORY_DAYS = 56
+"""Days that are looked back on for what is usual."""
+COLD_DAYS = 2
+"""A source's first days with records, in which nothing is known of its rhythm."""
+USED = ("no_gap_seen", "proven")
+FEW_REJECTS = 0.001
+"""Share of rejects below which a day, `partial` for nothing else, still shows what is usual: its rhythm is not hurt by one bad record."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A source's stored rows of the days before, newest last."""
+
+    rows: list[dict[str, Any]]
+
+    @property
+    def baseline(self) -> list[dict[str, Any]]:
+        """The days that show what is usual: collected, whole as far as can be told, with records."""
+        return [
+            row for row in self.rows if row["events"] and (row["verdict"] in USED or _cold(row) or _few_rejects(row))
+        ]
+
+    def alike(self, day: dt.date, calendar: Calendar) -> list[int]:
+        """Events of the baseline days that the day is held against."""
+        days = calendar.alike(day, [row["day"] for row in self.baseline])
+        return [row["events"] for row in self.baseline if row["day"] in days]
+
+
+def stored(lake: Lake, day: dt.date) -> list[dict[str, Any]]:
+    """Stored rows of the day, from an earlier computation, and of the days before it, by day."""
+    con = connect(lake, since=day - HISTORY_DAYS * DAY, until=day, tables=["completeness"])
+    try:
+        rows: list[dict[str, Any]] = (
+            con.sql("SELECT * FROM completeness ORDER BY day, source").to_arrow_table().to_pylist()
+        )
+        return rows
+    finally:
+        con.close()
+
+
+def connection(
+    lake: Lake, source: str, day: dt.date, past: Past, *, earlier: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """A connection that sees one source: `events` and `rejects` of the day and the one before, `past_events` of the baseline days.
+
+    `earlier_events`, where it is asked for, has all days that are looked back on.
+    """
+    con = connect(lake, tables=())
+    for name in ("events", "rejects"):
+        add_view(con, name, TABLES[name].schema, partition_files(lake, name, day - DAY, day, source))
+    usual = {row["day"].isoformat() for row in past.baseline}
+    files = partition_files(lake, "events", day - HISTORY_DAYS * DAY, day - DAY, source)
+    chosen = [file for file in files if file.rsplit("/day=", 1)[1][:10] in usual]
+    add_view(con, "past_events", TABLES["events"].schema, chosen)
+    if earlier:
+        add_view(con, "earlier_events", TABLES["events"].schema, files)
+    return con
+
+
+def _cold(row: dict[str, Any]) -> bool:
+    """Whether a day is unknown only because it is one of the first: collected, and as good as any other."""
+    return row["verdict"] == "unknown" and all(reason["code"] != "not_collected" for reason in row["reasons"])
+
+
+def _few_rejects(row: dict[str, Any]) -> bool:
+    """Whether a day is partial for a few bad records and nothing else."""
+    few = row["rejects"] < FEW_REJECTS * (row["records"] + row["rejects"])
+    return bool(row["verdict"] == "partial" and lowering(row["reasons"]) == {"rejects"} and few)
