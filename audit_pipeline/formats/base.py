@@ -100,6 +100,14 @@ class Configurable(Protocol):
         ...
 
 
+_GUARDED = "CASE WHEN json_valid(doc) THEN doc END"
+
+
 def json_record(structure: str) -> str:
     """`Format.record` of JSON: a `json_transform` structure, guarded against text that is none."""
-    return f"json_transform(CASE WHEN json_valid(doc) THEN doc END, '{structure.replace(chr(39), chr(39) * 2)}')"
+    return f"json_transform({_GUARDED}, '{structure.replace(chr(39), chr(39) * 2)}')"
+
+
+def trusting(record: str) -> str:
+    """The same expression without the guard of `json_record`: a third quicker, but the statement fails on text that is no JSON."""
+    return record.replace(_GUARDED, "doc")

@@ -308,7 +308,9 @@ _RISKY_BYTES = re.compile(_RISKY.pattern.encode())
 
 def harmless(data: bytes) -> bool:
     """Whether no record of these bytes can be refused by the engine: UTF-8, without NUL and without escapes of NUL or surrogates."""
-    if b"\x00" in data or (b"\\u" in data and _RISKY_BYTES.search(data)):
+    if b"\x00" in data or _RISKY_BYTES.search(
+        data
+    ):  # the pattern alone: looking for its two first bytes by `in` takes three times as long
         return False
     if data.isascii():
         return True

@@ -18,7 +18,7 @@ import pyarrow as pa
 from audit_pipeline import __version__
 from audit_pipeline.errors import LakeError
 from audit_pipeline.formats import indexing
-from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.base import Format, trusting
 from audit_pipeline.formats.inflate import inflate
 from audit_pipeline.formats.records import harmless, texts
 from audit_pipeline.lake import computed, manifest, raw
@@ -81,10 +81,12 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
         _index_view(con, lake, source, form, day)
         wanted = indexing.input_hash(lake, source, day)
         winners = _plan(con)
-        reader = pa.RecordBatchReader.from_batches(_BATCH, _remembering(_stream(lake, source, form, winners), trouble))
-        con.register("batch", reader)
         with lake.staged(TABLES["events"].file(day, source)) as temporary:
-            con.execute(_statement(form, source, day, str(temporary), wanted))
+            for record in (trusting(form.record), form.record):
+                batches = _remembering(_stream(lake, source, form, winners), trouble)
+                con.register("batch", pa.RecordBatchReader.from_batches(_BATCH, batches))
+                if _written(con, _statement(form, record, source, day, str(temporary), wanted), trouble):
+                    break
             events, records, duplicates = _counts(con, str(temporary))
         planned = sum(len(found.line) for found in winners.values())
         if events != planned:
@@ -105,6 +107,17 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
     finally:
         con.close()
     return Built(events, records, duplicates, rejects.num_rows, wanted)
+
+
+def _written(con: duckdb.DuckDBPyConnection, statement: str, trouble: list[OSError]) -> bool:
+    """Run the statement; false where it met a text that is no JSON, which only a guarded one passes over."""
+    try:
+        con.execute(statement)
+    except duckdb.InvalidInputException as error:
+        if trouble or "Malformed JSON" not in str(error):
+            raise
+        return False
+    return True
 
 
 def stale(lake: Lake, source: str) -> list[dt.date]:
@@ -209,7 +222,7 @@ def _text_columns(kept: list[bytes], clean: bool) -> tuple[pa.Array, pa.Array]:
     return pa.array([doc for doc, _ in pairs], pa.string()), pa.array([text for _, text in pairs], pa.string())
 
 
-def _statement(form: Format, source: str, day: dt.date, target: str, wanted: str) -> str:
+def _statement(form: Format, record: str, source: str, day: dt.date, target: str, wanted: str) -> str:
     """The one statement: transform, map, write. An event that the engine cannot read stays, as Base Event with its raw text."""
     own = {
         "day": f"DATE {quote(day.isoformat())}", "time": '"time"', "x_source": quote(source), "x_format": quote(f"{form.name}/{form.version}"),
@@ -228,7 +241,7 @@ def _statement(form: Format, source: str, day: dt.date, target: str, wanted: str
     }
     kv = ", ".join(f"{quote('audit_pipeline.' + key)}: {quote(value)}" for key, value in note.items())
     return (
-        f"COPY (SELECT {chosen} FROM (SELECT *, {form.record} AS r FROM batch)) "
+        f"COPY (SELECT {chosen} FROM (SELECT *, {record} AS r FROM batch)) "
         f"TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
     )
 

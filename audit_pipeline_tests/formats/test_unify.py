@@ -57,6 +57,26 @@ def test_the_newest_version_of_a_key_wins_whatever_was_collected_first(tmp_path:
     assert world.rows("SELECT http_request_user_agent, x_records, x_duplicates FROM events") == [("new", 2, 0)]
 
 
+@pytest.mark.parametrize("odd", [b"a\x01b", b"a\tb"])
+def test_a_record_that_only_the_engine_refuses_costs_no_other_its_columns(
+    odd: bytes, plain: World, tmp_path: Path
+) -> None:
+    """A raw control character in a string: kept with its text as a Base Event, the other records as they are without it."""
+    strange = record("strange", userAgent="a_b").replace(b"a_b", odd)
+    other = World(tmp_path / "other")
+    other.put("all.json", document(*_records()))
+    other.put("strange.json.gz", packed(strange))
+    (built,) = other.night().values()
+    assert (built.events, built.rejects) == (41, 0)
+    assert other.rows("SELECT class_uid, contains(raw_data, 'e-strange') FROM events WHERE metadata_uid IS NULL") == [
+        (0, True)
+    ]
+    columns = "metadata_uid, class_uid, api_operation, http_request_user_agent, x_actor, time"
+    same = f"SELECT {columns} FROM events WHERE metadata_uid IS NOT NULL ORDER BY ALL"
+    assert other.rows(same) == plain.rows(same)
+    assert len(other.rows(same)) == 40
+
+
 def _behind(world: World) -> bool:
     """Whether the stored events are made from less than raw and index hold now."""
     note = world.lake.table_metadata("events", DAY, SOURCE) or {}
