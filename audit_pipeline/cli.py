@@ -16,6 +16,9 @@ import click
 
 from audit_pipeline import __version__
 from audit_pipeline.cli_findings import findings
+from audit_pipeline.cli_kpi import kpi
+from audit_pipeline.cli_noise import noise
+from audit_pipeline.cli_reveal import reveal
 from audit_pipeline.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -227,14 +230,16 @@ def verify(ctx: click.Context, first: dt.datetime | None, last: dt.datetime | No
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["daily"]))
-@click.option("--date", "date", type=DAY, help="The day [default: yesterday].")
+@click.argument("kind", type=click.Choice(["daily", "weekly", "monthly"]))
+@click.option("--date", "date", type=DAY, help="The day, or one of the week or month [default: yesterday].")
 @click.option("--send", is_flag=True, help="Mail it too.")
 @click.pass_context
 def report(ctx: click.Context, kind: str, date: dt.datetime | None, send: bool) -> None:
     """Publish a report from the tables that are there, without collecting. A new edition only if something printed changed.
 
-    Example: audit-pipeline report daily --date 2026-11-23
+    A week runs from Monday to Sunday. One that is not over yet, or a month, is told so far.
+
+    Example: audit-pipeline report weekly --date 2026-11-23
     """
     from audit_pipeline.nights import publish
     from audit_pipeline.terminal import say
@@ -304,3 +309,6 @@ def demo(
 
 
 main.add_command(findings)
+main.add_command(noise)
+main.add_command(kpi)
+main.add_command(reveal)

@@ -87,7 +87,7 @@ def numbers(
     rows: list[dict[str, Any]] = []
     details: dict[str, list[dict[str, Any]]] = {}
     errors: list[KpiError] = []
-    with _Day(settings, lake, day, tables) as today:
+    with _Day(settings, Reader(settings, lake, day, tables, known.values())) as today:
         for kpi in known.values():
             try:
                 found, explained = today.numbers(kpi)
@@ -105,10 +105,9 @@ def numbers(
 class _Day(contextlib.ExitStack):
     """The connections of a day, opened when the first KPI needs them."""
 
-    def __init__(self, settings: Settings, lake: Lake, day: dt.date, tables: Mapping[str, pa.Table] | None) -> None:
+    def __init__(self, settings: Settings, reader: Reader) -> None:
         super().__init__()
-        self.settings, self.day = settings, day
-        self.reader = Reader(settings, lake, day, tables)
+        self.settings, self.reader, self.day = settings, reader, reader.until
         self._open: dict[int, duckdb.DuckDBPyConnection] = {}
 
     def con(self, days_before: int) -> duckdb.DuckDBPyConnection:

@@ -18,17 +18,21 @@ import pyarrow as pa
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import connect
+from audit_pipeline.context.tables import ADDED
 from audit_pipeline.kpis.cases import FINDINGS, findings
 from audit_pipeline.kpis.catalogue import Kpi, KpiError
 from audit_pipeline.kpis.statement import looked_at, measuring, owner
 from audit_pipeline.kpis.statistics import kaplan_meier_median
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.ocsf.columns import EVENT_SCHEMA
 from audit_pipeline.settings import Settings
 
 REVIEWS = pa.schema([("kind", pa.string()), ("day", pa.date32()), ("due_at", pa.timestamp("us", tz="UTC")), ("state", pa.string())])  # fmt: skip
 """What KPI SQL may rely on in the table `reviews`."""
 DETAILS = 5
 _TABLES = ("events", "rejects", "completeness", "detections")
+_KEPT_ROWS = 2_000_000
+"""events up to which the columns that KPIs name are read once and kept in memory: more do not pay, and might not fit"""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,17 @@ class Reader:
     """The lake as KPI SQL sees it, up to a day; tables that other parts make are handed in by name (`reviews`)."""
 
     def __init__(
-        self, settings: Settings, lake: Lake, until: dt.date, tables: Mapping[str, pa.Table] | None = None
+        self,
+        settings: Settings,
+        lake: Lake,
+        until: dt.date,
+        tables: Mapping[str, pa.Table] | None = None,
+        kpis: Iterable[Kpi] = (),
     ) -> None:
+        """`kpis`: those that are going to be measured, so that what they need is read once."""
         self.settings, self.lake, self.until = settings, lake, until
         self.tables = dict(tables or {})
+        self.columns = _named([kpi for kpi in kpis if not kpi.look_back], settings)
 
     def open(self, span: Span, look_back: int = 0) -> duckdb.DuckDBPyConnection:
         """A connection over the span's days (`look_back` days more before), of which left-out days have no events."""
@@ -78,12 +89,22 @@ class Reader:
             for name in ("events", "rejects"):
                 con.execute(f"ALTER VIEW {name} RENAME TO all_{name}")
                 con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM all_{name} WHERE day IN ({listed})")
+        if self.columns and not look_back:
+            self._keep(con)
         con.register("sources", pa.table({"source": sorted(self.settings.sources)}))
         con.register("days", pa.table({"day": pa.array(span.days, pa.date32())}))
         con.register("reviews", self.tables.get("reviews", REVIEWS.empty_table()))
         team = owner(self.settings, service="service_name", source="source_name")
         con.execute(f"CREATE TEMP MACRO owner_of(service_name, source_name) AS {team}")
         return con
+
+    def _keep(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Read the columns that are named once: nineteen small scans of wide files cost more than one."""
+        (rows,) = con.execute("SELECT count(*) FROM events").fetchone() or (0,)
+        if rows <= _KEPT_ROWS:
+            listed = ", ".join(f'"{name}"' for name in self.columns)
+            con.execute(f"CREATE TEMP TABLE kept_events AS SELECT {listed} FROM events")
+            con.execute("DROP VIEW events; ALTER TABLE kept_events RENAME TO events")
 
     def ready(self, con: duckdb.DuckDBPyConnection, sql: str) -> None:
         """Register what only some KPIs read and what costs something to make."""
@@ -123,6 +144,13 @@ class Reader:
         if kpi.cases is not None:
             sql = f"WITH cases AS (\n{looked_at(kpi, self.settings)}\n)\n{sql}"
         return list(self.rows(con, sql, span).slice(0, DETAILS).to_pylist())
+
+
+def _named(kpis: Sequence[Kpi], settings: Settings) -> list[str]:
+    """The event columns that the KPIs' SQL names; none where one of them reads whole records."""
+    text = " ".join(f"{measuring(kpi, settings)} {kpi.details or ''}" for kpi in kpis)
+    words = set(re.findall(r"\w+", text))
+    return [] if "raw_data" in words else [name for name in (*EVENT_SCHEMA.names, *ADDED) if name in words]
 
 
 def _checked(kpi: Kpi, rows: Sequence[Mapping[str, Any]]) -> dict[str, Measured]:

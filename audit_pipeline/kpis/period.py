@@ -73,7 +73,7 @@ def measure_period(
     known, errors = load(settings)
     before = _before(settings, lake, start, end, tables) if compare else {}
     stored = _stored(lake, start, end)
-    reader, span = Reader(settings, lake, end, tables), Span.whole(start, end)
+    reader, span = Reader(settings, lake, end, tables, known.values()), Span.whole(start, end)
     rows: list[dict[str, Any]] = []
     details: dict[str, list[dict[str, Any]]] = {}
     for kpi in known.values():
