@@ -5,6 +5,10 @@ Belongs here: trying configuration, paths, lake, state, SMTP, and saying what wo
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from audit_pipeline.clock import SystemClock
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
@@ -12,6 +16,11 @@ from audit_pipeline.sources.base import Probe
 from audit_pipeline.sources.collect import format_of, source_of
 from audit_pipeline.state import open_state
 
+if TYPE_CHECKING:
+    from audit_pipeline.noise.rules import NoiseRule
+
+SOON = dt.timedelta(days=14)
+"""before a noise rule's end it is told of"""
 WHEN = (
     (
         "day 1",
@@ -31,7 +40,7 @@ def check(settings: Settings) -> list[Probe]:
     ]
     for name in settings.sources:
         probes += _source(settings, name)
-    probes += [_lake(settings), _state(settings), _smtp(settings), *_own(settings)]
+    probes += [_lake(settings), _state(settings), _smtp(settings), _context(settings), *_own(settings)]
     return probes
 
 
@@ -49,11 +58,44 @@ def _own(settings: Settings) -> list[Probe]:
     """Rules and KPIs, shipped and the user's own: those that cannot run stop no night, so they are told here."""
     from audit_pipeline.detections.run import rule_errors, rules
     from audit_pipeline.kpis.catalogue import load
+    from audit_pipeline.noise.rules import load as load_noise
 
     kpis, kpi_errors = load(settings)
-    broken = [Probe("rule", False, str(error)) for error in rule_errors(settings)]
+    noise, noise_errors = load_noise(settings)
+    today = (
+        settings.clock_for(settings.start).now().date() if settings.clock == "simulated" else SystemClock().now().date()
+    )
+    broken = [Probe("noise rule", False, str(error)) for error in noise_errors]
+    broken += [
+        Probe("noise rule", one.rule.expires > today, _until(one.rule, today))
+        for one in noise
+        if one.rule.expires <= today + SOON
+    ]
+    broken += [Probe("rule", False, str(error)) for error in rule_errors(settings)]
     broken += [Probe("kpi", False, str(error)) for error in kpi_errors]
-    return [Probe("rules and KPIs", True, f"{len(rules(settings))} rules, {len(kpis)} KPIs can run"), *broken]
+    counts = f"{len(rules(settings))} rules, {len(kpis)} KPIs can run; {len(noise)} noise rules"
+    return [Probe("rules and KPIs", True, counts), *broken]
+
+
+def _context(settings: Settings) -> Probe:
+    """Inventory, hours, holidays, releases: read as a night would."""
+    from audit_pipeline.context.hours import off_hours
+    from audit_pipeline.context.identities import identities
+    from audit_pipeline.context.releases import releases
+
+    try:
+        listed, released = identities(settings), releases(settings)
+        off_hours(settings, "NULL")
+    except UserError as error:
+        return Probe("context", False, str(error))
+    people = "no inventory of identities" if listed is None else f"{listed.num_rows} identities"
+    hours = "working hours" if "hours" in settings.model_fields_set else "no working hours"
+    return Probe("context", True, f"{people}, {released.num_rows} releases, {hours}")
+
+
+def _until(rule: NoiseRule, today: dt.date) -> str:
+    word = "expired" if rule.expires <= today else "expires"
+    return f"{rule.id} {word} on {rule.expires}: look at it with {rule.owner}, then move the date or remove the file"
 
 
 def _lake(settings: Settings) -> Probe:

@@ -17,9 +17,12 @@ from audit_pipeline.context.releases import releases
 from audit_pipeline.lake import views
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.noise import view as noise
+from audit_pipeline.noise.rules import load as load_noise
 from audit_pipeline.ocsf.columns import EVENT_SCHEMA
 from audit_pipeline.settings import Settings
 
+NOISE = "x_noise_rule"
 ADDED = {
     "x_account": "the account as the source recorded it",
     "x_actor_person": "the person behind it, by identities.csv as of the event's time; null where not listed",
@@ -28,7 +31,7 @@ ADDED = {
     "x_actor_zone": "their time zone, likewise",
     "x_listed": "whether the account is in the inventory; null without an inventory",
     "x_off_hours": "outside working hours in the actor's zone, else in `hours.zone`; null without `hours`",
-    "x_noise_rule": "the noise rule in force on the event's day that marks it; null where none does",
+    NOISE: "the noise rule in force on the event's day that marks it; null where none does",
 }
 """Columns of the view beside the stored ones; `x_actor` and `x_actor_kind` are changed by the inventory too."""
 _OWNED = pa.schema([("team", pa.string()), ("kind", pa.string()), ("name", pa.string())])
@@ -81,15 +84,16 @@ def events_view(settings: Settings, stored: str, *, inventory: bool) -> str:
         "x_account": "e.x_actor",
         **(known if inventory else unknown),
         "x_off_hours": off_hours(settings, zone).replace('"time"', 'e."time"'),
-        "x_noise_rule": "NULL::VARCHAR",
     }
-    columns = [f'{own.get(name, f"e.{chr(34)}{name}{chr(34)}")} AS "{name}"' for name in [*EVENT_SCHEMA.names, *ADDED]]
+    names = [name for name in (*EVENT_SCHEMA.names, *ADDED) if name != NOISE]
+    columns = [f'{own.get(name, f"e.{chr(34)}{name}{chr(34)}")} AS "{name}"' for name in names]
     join = (
         'LEFT JOIN identities i ON i.source = e.x_source AND i.account = e.x_actor AND e."time" >= i."from" AND e."time" < i."to"'
         if inventory
         else ""
     )
-    return f'CREATE OR REPLACE TEMP VIEW events AS SELECT {", ".join(columns)} FROM "{stored}" e {join}'
+    known_events = f'SELECT {", ".join(columns)} FROM "{stored}" e {join}'
+    return f"CREATE OR REPLACE TEMP VIEW events AS SELECT *, {noise.column(load_noise(settings)[0])} AS {NOISE} FROM ({known_events})"
 
 
 def _owned(settings: Settings) -> pa.Table:
