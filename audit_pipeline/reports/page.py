@@ -93,7 +93,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
 
 def population(row: dict[str, Any], kind: str | None) -> str:
     """What a number is of: `412 of 31,906`; a duration's n is how many were measured."""
-    if row["population"] is None and row["n"] is None:
+    if (row["population"] is None and row["n"] is None) or (row["value"] is None and not row["population"]):
         return "nothing counted"
     if row["population"] is None or row["n"] is None or kind == "duration":
         return f"n {text.number(row['n'] if row['population'] is None else row['population'])}"

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.reports import editions, text
-from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST, without_data
+from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST
 from audit_pipeline.reports.inputs import TABLES, Inputs, Row, plain
 from audit_pipeline.reports.reviews import reviews
 
@@ -72,7 +72,7 @@ def not_judged(inputs: Inputs, rows: list[Row], kpis: list[Row], failed: int) ->
             found.append(_other(subject, NOT_COMPUTED, told, [text.spans(lacking)]))
     if failed:
         found.append(_other(text.count(failed, "KPI", capital=True), "unknown", "could not be run", []))
-    lacking = without_data(kpis)
+    lacking = [row["title"] for row in kpis if row["today"]["state"] == "no_data" and not row["today"]["days_used"]]
     if lacking:
         title = text.count(len(lacking), "KPI", capital=True)
         found.append(_other(title, "unknown", "no data: " + ", ".join(lacking), []))

@@ -282,6 +282,8 @@ def _clocks_plausible(facts: Facts, _: str) -> Days:
 def _report_delivered(facts: Facts, _: str) -> Days:
     if not facts.settings.reports.daily.to:
         return _all(facts, Outcome(NOT_EVALUATED, "the daily report has no recipients"))
+    if facts.settings.smtp is None:
+        return _all(facts, Outcome(NOT_EVALUATED, "no mail server is configured"))
     no = Outcome(NOT_OPERATED, "no mail of the day was accepted by a server")
     return {day: Outcome(OPERATED) if day in facts.delivered else no for day in facts.days}
 
