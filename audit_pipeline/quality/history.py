@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from audit_pipeline.clock import DAY
+from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.lake.views import add_view, connect, partition_files
@@ -26,7 +26,7 @@ COLD_DAYS = 2
 """A source's first days with records, in which nothing is known of its rhythm."""
 USED = ("no_gap_seen", "proven")
 FEW_REJECTS = 0.001
-"""Share of rejects below which a day, `partial` for nothing else, still shows what is usual: its rhythm is not hurt by one bad record."""
+"""Share of rejects below which a day still shows what is usual."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class Past:
     @property
     def baseline(self) -> list[dict[str, Any]]:
         """The days that show what is usual: collected, whole as far as can be told, with records."""
-        return [
-            row for row in self.rows if row["events"] and (row["verdict"] in USED or _cold(row) or _few_rejects(row))
-        ]
+        return [row for row in self.rows if row["events"] and (row["verdict"] in USED or _cold(row) or _whole_but(row))]
 
     def alike(self, day: dt.date, calendar: Calendar) -> list[int]:
         """Events of the baseline days that the day is held against."""
@@ -84,7 +82,19 @@ def _cold(row: dict[str, Any]) -> bool:
     return row["verdict"] == "unknown" and all(reason["code"] != "not_collected" for reason in row["reasons"])
 
 
-def _few_rejects(row: dict[str, Any]) -> bool:
-    """Whether a day is partial for a few bad records and nothing else."""
+def _whole_but(row: dict[str, Any]) -> bool:
+    """Whether a day is partial for nothing that hurts the rhythm of what is there: a few bad records, a sender absent all day.
+
+    Otherwise one bad record a day, or one machine that was switched off for good, would take a source its baseline.
+    """
     few = row["rejects"] < FEW_REJECTS * (row["records"] + row["rejects"])
-    return bool(row["verdict"] == "partial" and lowering(row["reasons"]) == {"rejects"} and few)
+    if row["verdict"] != "partial" or not few:
+        return False
+    begin, end = midnight(row["day"]), midnight(row["day"] + DAY)
+    grave = [
+        reason
+        for reason in row["reasons"]
+        if reason["code"] != "rejects"
+        and not (reason["code"] == "sender_silent" and reason["from"] <= begin and reason["to"] >= end)
+    ]
+    return not lowering(grave)

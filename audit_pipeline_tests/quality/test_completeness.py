@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.clock import DAY, rfc3339
+from audit_pipeline.formats import indexing, unify
 from audit_pipeline.lake.manifest import Remark
+from audit_pipeline.lake.store import Lake
+from audit_pipeline.quality.completeness import assess, changes
 from audit_pipeline.quality.reasons import lowering
+from audit_pipeline.settings import Settings
+from audit_pipeline.sources.collect import collect, format_of
 from audit_pipeline_tests.quality import simulate
 from audit_pipeline_tests.quality.world import HOUR_US, START, Times, World, at, codes, days, document, reason, without
 
@@ -273,6 +282,81 @@ def test_a_count_that_says_nothing_of_this_day_proves_nothing(known: World) -> N
     assert known.judge(D)["verdict"] == "no_gap_seen"
 
 
+@pytest.mark.parametrize(("rejects", "taught"), [(1, 4), (2, 3)])
+def test_a_few_rejects_lower_the_verdict_and_not_what_is_usual(known: World, rejects: int, taught: int) -> None:
+    """Fewer than one record in a thousand: the day's rhythm is as good as any; from there on it teaches nothing."""
+    entry = known.collect(D, members=[document("a.gz")], counts={D: [1998, rejects]})
+    bad = [{"member": "a.gz", "reason": "no_time"}] * rejects
+    known.tables(D, steady(1998), segment=entry.segment or "", rejects=bad)
+    assert known.judge(D)["verdict"] == "partial"
+    assert known.night(D + DAY, steady(seed=9))["baseline_days"] == taught
+
+
+def test_one_reject_every_day_leaves_a_source_its_baseline(world: World) -> None:
+    for number, day in enumerate(days(5)):
+        entry = world.collect(day, members=[document("a.gz")], counts={day: [2000, 1]})
+        bad = [{"member": "a.gz", "reason": "no_time"}]
+        world.tables(day, steady(seed=number), segment=entry.segment or "", rejects=bad)
+        row = world.judge(day)
+    assert (row["verdict"], row["baseline_days"]) == ("partial", 4)
+    assert row["smallest_gap_s"] is not None
+    assert lowering(row["reasons"]) == {"rejects"}
+
+
+def test_few_rejects_beside_a_silence_teach_nothing(known: World) -> None:
+    entry = known.collect(D, members=[document("a.gz")], counts={D: [len(without(steady(), 8, 17)), 1]})
+    bad = [{"member": "a.gz", "reason": "no_time"}]
+    known.tables(D, without(steady(), 8, 17), segment=entry.segment or "", rejects=bad)
+    known.judge(D)
+    assert known.night(D + DAY, steady(seed=9))["baseline_days"] == 3
+
+
+# --- the real collector ---
+
+
+def test_a_path_that_vanishes_is_missing_and_never_whole(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    text = f"""lake: lake
+clock: simulated
+start: {START}
+sources:
+  app: {{type: files, format: cloudtrail, paths: ["logs/*.json.gz"]}}
+"""
+    config = Settings.from_text(text, tmp_path / "pipeline.yaml")
+    lake = Lake.open(config.lake_url)
+    rows = []
+    for number, day in enumerate(days(4)):
+        if number == 3:
+            shutil.rmtree(logs)
+        else:
+            write_trail(logs / f"{day}.json.gz", day)
+        collect(config, lake, "app", day, config.clock_for(day))
+        form = format_of(config, "app")
+        indexing.ensure(lake, "app", form)
+        unify.build(lake, "app", form, day)
+        rows.append(assess(config, lake, day).to_pylist()[0])
+    assert [row["verdict"] for row in rows] == ["unknown", "unknown", "no_gap_seen", "missing"]
+    found = reason(rows[3], "collection_failed")
+    assert "no such folder" in found["detail"]
+    assert rows[3]["events"] == 0
+    assert rows[3]["lag_p95_s"] is None
+
+
+def write_trail(file: Path, day: dt.date) -> None:
+    """A CloudTrail file with a record a minute."""
+    records = [
+        {
+            "eventVersion": "1.08", "eventID": f"{day}-{minute}", "eventTime": rfc3339(at(day, minute / 60)), "eventName": "GetObject",
+            "eventSource": "s3.amazonaws.com", "awsRegion": "eu-west-1", "userIdentity": {"type": "IAMUser", "userName": "ana"}, "sourceIPAddress": "192.0.2.1",
+        }
+        for minute in range(1440)
+    ]  # fmt: skip
+    file.write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
+    stamp = at(day, 24.2).timestamp()
+    os.utime(file, (stamp, stamp))
+
+
 # --- first days and edges ---
 
 
@@ -417,8 +501,6 @@ def test_a_source_too_sparse_to_be_seen_silent_says_so(world: World) -> None:
 
 def test_lag_and_future_stand_beside_the_verdict(known: World) -> None:
     times = steady()
-    import pyarrow as pa
-
     base = int(at(D, 0).timestamp()) * 1_000_000
     lag = np.where(np.arange(2000) % 10 == 0, 5 * HOUR_US, HOUR_US // 60)
     lag[:7] = -600 * 1_000_000
@@ -428,6 +510,19 @@ def test_lag_and_future_stand_beside_the_verdict(known: World) -> None:
     assert set(codes(row)) == {"lag", "future"}
     assert (row["future"], row["lag_p50_s"], row["lag_p95_s"], row["lag_max_s"]) == (7, 60, 5 * 3600, 5 * 3600)
     assert reason(row, "lag")["expected"] == 7200
+
+
+def test_stamps_far_before_the_delivery_are_late(known: World) -> None:
+    times = steady()
+    base = int(at(D, 0).timestamp()) * 1_000_000
+    lag = np.full(2000, HOUR_US // 60)
+    lag[:30] = 24 * HOUR_US + np.arange(30)  # the first is not more than a day
+    visible = pa.array(times + base + lag, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    row = known.night(D, times, columns={"x_visible_time": visible})
+    assert (row["verdict"], codes(row)) == ("no_gap_seen", ["lag"])
+    found = reason(row, "lag")
+    assert found["share"] == pytest.approx(29 / 2000)
+    assert "29 events (1.5 %) dated more than 24 h before they were visible" in found["detail"]
 
 
 def test_unknown_visible_times_give_no_lag(known: World) -> None:
@@ -467,6 +562,21 @@ def test_late_records_move_the_edition_and_how_far_was_collected(known: World) -
     assert (row["edition"], late["edition"], late["events"]) == (1, 2, 2000)
     assert late["collected_until"] == known.settings.as_of(D + DAY)
     assert known.judge(D)["edition"] == 2
+
+
+def test_what_late_records_changed_is_noted(known: World) -> None:
+    known.night(D, steady(1990))
+    assert changes(known.lake, D) == {}
+    known.judge(D)
+    assert changes(known.lake, D) == {}  # computed again, and nothing new
+    for number, records in enumerate((2000, 2013)):
+        known.collect(D + DAY, counts={D: [records - (1990, 2000)[number], 0], D + DAY: [1, 0]})
+        known.tables(D, steady(records))
+        known.judge(D)
+    noted = [{"edition": 2, "before": 1990, "after": 2000}, {"edition": 3, "before": 2000, "after": 2013}]
+    assert changes(known.lake, D) == {"app": noted}
+    assert known.judge(D)["edition"] == 3
+    assert changes(known.lake, D) == {"app": noted}
 
 
 def test_each_source_has_its_row_and_knows_nothing_of_the_other(tmp_path: Path) -> None:
