@@ -16,6 +16,7 @@ import msgspec
 
 from audit_pipeline.formats._cloudtrail import STRUCTURE, columns
 from audit_pipeline.formats.base import Framing, Keys, Split, json_record
+from audit_pipeline.formats.places import Places, json_places
 from audit_pipeline.formats.records import split_json
 
 _NAME = re.compile(r"(?:^|[/\\])\d+_CloudTrail(?:-Insight)?_[A-Za-z0-9-]+_(\d{8}T\d{4})Z_[^/\\]*$")
@@ -26,6 +27,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _EARLIEST_US = (dt.datetime(2000, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
 _LATEST_US = (dt.datetime(2100, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
 _MAX_STAMP = 64
+_CONTAINERS = ("Records", "Events")
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -165,10 +167,18 @@ class CloudTrail:
 
     def split(self, data: bytes, whole: bool) -> Split:
         """Records of `{"Records": […]}`, of `lookup-events` output, of arrays, of lines."""
-        found = split_json(data, whole=whole, containers=("Records", "Events"), is_record=_is_record)
+        found = split_json(data, whole=whole, containers=_CONTAINERS, is_record=_is_record)
         if found.records and b'"CloudTrailEvent"' in found.records[0]:
             found.records = [_unwrap(record) for record in found.records]
         return found
+
+    def places(self, data: bytes) -> Places | None:
+        """Records of a compact `{"Records":[…]}`, as CloudTrail writes it."""
+        found = json_places(data, _CONTAINERS)
+        wrapped = (
+            found is not None and len(found.start) and b'"CloudTrailEvent"' in data[: found.start[0] + found.length[0]]
+        )
+        return None if wrapped else found
 
     def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:  # noqa: ARG002
         """Id and time of each event; a digest document has its end time and itself as the key."""

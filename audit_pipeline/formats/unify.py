@@ -19,7 +19,8 @@ from audit_pipeline import __version__
 from audit_pipeline.errors import LakeError
 from audit_pipeline.formats import indexing
 from audit_pipeline.formats.base import Format, trusting
-from audit_pipeline.formats.inflate import inflate
+from audit_pipeline.formats.inflate import Inflated, inflate
+from audit_pipeline.formats.places import Places, Placing, column
 from audit_pipeline.formats.records import harmless, texts
 from audit_pipeline.lake import computed, manifest, raw
 from audit_pipeline.lake.store import Lake
@@ -158,7 +159,7 @@ def _plan(con: duckdb.DuckDBPyConnection) -> dict[int, _Winners]:
 _TIME = pa.timestamp("us", tz="UTC")
 _BATCH = pa.schema(
     [
-        ("doc", pa.string()), ("raw", pa.string()), ("line", pa.int64()), ("time", _TIME), ("visible_time", _TIME), ("collected_time", _TIME),
+        ("doc", pa.string_view()), ("raw", pa.string_view()), ("line", pa.int64()), ("time", _TIME), ("visible_time", _TIME), ("collected_time", _TIME),
         ("segment", pa.string()), ("records", pa.int32()), ("duplicates", pa.int32()),
     ]
 )  # fmt: skip
@@ -167,6 +168,7 @@ _BATCH = pa.schema(
 def _stream(lake: Lake, source: str, form: Format, winners: dict[int, _Winners]) -> Iterator[pa.RecordBatch]:
     """Winning records, in batches of bounded size."""
     markers = indexing.markers(lake, source)
+    placing = form if isinstance(form, Placing) else None
     for sequence, found in winners.items():
         entry = manifest.read(lake, source, sequence)
         begins = np.concatenate([[0], np.cumsum(markers[sequence].counts, dtype=np.int64)])
@@ -174,21 +176,27 @@ def _stream(lake: Lake, source: str, form: Format, winners: dict[int, _Winners])
         numbers, starts = np.unique(owners, return_index=True)
         bounds = [*starts.tolist(), len(found.line)]
         collected = pa.scalar(dt.datetime.fromisoformat(entry.collected_at), _TIME)
-        kept: list[bytes] = []
+        kept: list[Places] = []
         size = first = 0
         clean = True
         for place, (number, data) in enumerate(raw.members(lake, entry, numbers.tolist())):
             inflated = inflate(data, entry.members[number].name)
-            records = form.split(inflated.data, inflated.whole).records
+            placed = _placed(form, placing, inflated)
             local = found.line[bounds[place] : bounds[place + 1]] - begins[number]
-            kept += records if len(local) == len(records) else [records[i] for i in local.tolist()]
+            kept.append(placed if len(local) == len(placed.start) else placed.take(local))
             size += len(inflated.data)
             clean = clean and harmless(inflated.data)
             if size >= BATCH_BYTES:
                 yield _batch(kept, clean, found, first, entry.segment, collected)
-                first, kept, size, clean = first + len(kept), [], 0, True
+                first, kept, size, clean = bounds[place + 1], [], 0, True
         if kept:
             yield _batch(kept, clean, found, first, entry.segment, collected)
+
+
+def _placed(form: Format, placing: Placing | None, inflated: Inflated) -> Places:
+    """The member's records: as they lie in it where the format can tell, else split."""
+    found = placing.places(inflated.data) if placing is not None and inflated.whole else None
+    return found if found is not None else Places.of(form.split(inflated.data, inflated.whole).records)
 
 
 def _remembering(batches: Iterator[pa.RecordBatch], trouble: list[OSError]) -> Iterator[pa.RecordBatch]:
@@ -201,9 +209,9 @@ def _remembering(batches: Iterator[pa.RecordBatch], trouble: list[OSError]) -> I
 
 
 def _batch(
-    kept: list[bytes], clean: bool, found: _Winners, first: int, segment: str | None, collected: pa.Scalar
+    kept: list[Places], clean: bool, found: _Winners, first: int, segment: str | None, collected: pa.Scalar
 ) -> pa.RecordBatch:
-    n = len(kept)
+    n = sum(len(part.start) for part in kept)
     doc, text = _text_columns(kept, clean)
     zeros = pa.array(np.zeros(n, dtype=np.int64))
     columns = [
@@ -213,13 +221,15 @@ def _batch(
     return pa.record_batch(columns, schema=_BATCH)
 
 
-def _text_columns(kept: list[bytes], clean: bool) -> tuple[pa.Array, pa.Array]:
+def _text_columns(kept: list[Places], clean: bool) -> tuple[pa.Array, pa.Array]:
     """Text to parse and text to keep; two different columns only where the engine would refuse a record as it is."""
     if clean:
-        text = pa.array(kept, pa.binary()).cast(pa.string())
+        text = column(kept)
         return text, text
-    pairs = list(texts(kept))
-    return pa.array([doc for doc, _ in pairs], pa.string()), pa.array([text for _, text in pairs], pa.string())
+    pairs = [pair for part in kept for pair in texts(part.records())]
+    return pa.array([doc for doc, _ in pairs], pa.string_view()), pa.array(
+        [text for _, text in pairs], pa.string_view()
+    )
 
 
 def _statement(form: Format, record: str, source: str, day: dt.date, target: str, wanted: str) -> str:
