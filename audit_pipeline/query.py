@@ -12,10 +12,11 @@ import duckdb
 import pyarrow as pa
 
 from audit_pipeline.clock import SystemClock
+from audit_pipeline.context import connect
 from audit_pipeline.errors import UsageError
 from audit_pipeline.findings.view import findings_table
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect, protocol, unreadable
+from audit_pipeline.lake.views import protocol, unreadable
 from audit_pipeline.reports.reviews import last_day, reviews
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions, deliveries, open_state
@@ -47,7 +48,7 @@ def run(settings: Settings, sql: str) -> tuple[list[str], Iterator[tuple[object,
 
 def _open(settings: Settings, sql: str) -> duckdb.DuckDBPyConnection:
     lake = Lake.open(settings.lake_url)
-    con = connect(lake, alone=True)
+    con = connect(settings, lake, alone=True)
     engine = open_state(settings.state_url_resolved)
     try:
         con.register("findings", findings_table(settings, lake, engine, until=None))

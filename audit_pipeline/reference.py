@@ -21,6 +21,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from audit_pipeline.context.identities import SCHEMA as IDENTITIES
+from audit_pipeline.context.releases import SCHEMA as RELEASES
+from audit_pipeline.context.tables import ADDED, OWNED
 from audit_pipeline.lake.tables import FINDINGS_SCHEMA, INDEX_SCHEMA, TABLES
 from audit_pipeline.ocsf.columns import COLUMNS, OCSF_VERSION
 from audit_pipeline.reports.reviews import SCHEMA as REVIEWS_SCHEMA
@@ -125,7 +128,19 @@ def tables() -> str:
     for table in TABLES.values():
         file = table.file(dt.date(1970, 1, 1), "NAME" if table.by_source else None).replace("1970-01-01", "D")
         parts += [f"## {table.name}", "", f"`{file}`, schema version {table.version}", ""]
-        parts += _events() if table.name == "events" else _columns(table.schema)
+        parts += [*_events(), *_added()] if table.name == "events" else _columns(table.schema)
+    parts += ["## identities, releases, teams_owned", "", "What the configuration says, beside `events`.", ""]
+    parts += [
+        "identities",
+        "",
+        *_columns(IDENTITIES),
+        "releases",
+        "",
+        *_columns(RELEASES),
+        "teams_owned",
+        "",
+        *_columns(OWNED),
+    ]
     parts += ["## findings", "", "A view over detections and decisions.", "", *_columns(FINDINGS_SCHEMA)]
     parts += ["## reviews", "", "A view over the daily reports and their deliveries: one row an expected day.", ""]
     parts += _columns(REVIEWS_SCHEMA)
@@ -162,6 +177,19 @@ def _events() -> list[str]:
     ]
     rows = [f"| `{c.name}` | {_type(c.kind)} | {f'`{c.path}`' if c.path else ''} | {_cell(c.doc)} |" for c in COLUMNS]
     return [*head, *rows, ""]
+
+
+def _added() -> list[str]:
+    """The columns that the view has beside the stored ones."""
+    rows = [f"| `{name}` | {text} |" for name, text in ADDED.items()]
+    return [
+        "What the configuration adds when it is read; `x_actor` and `x_actor_kind` follow the inventory there too:",
+        "",
+        "| column | meaning |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _columns(schema: pa.Schema) -> list[str]:

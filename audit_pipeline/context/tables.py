@@ -34,7 +34,7 @@ ADDED = {
     NOISE: "the noise rule in force on the event's day that marks it; null where none does",
 }
 """Columns of the view beside the stored ones; `x_actor` and `x_actor_kind` are changed by the inventory too."""
-_OWNED = pa.schema([("team", pa.string()), ("kind", pa.string()), ("name", pa.string())])
+OWNED = pa.schema([("team", pa.string()), ("kind", pa.string()), ("name", pa.string())])
 
 
 def connect(
@@ -102,4 +102,4 @@ def _owned(settings: Settings) -> pa.Table:
         for owned in one.owns:
             kind, _, name = owned.partition(":")
             rows.append({"team": team, "kind": kind, "name": name})
-    return pa.Table.from_pylist(rows, schema=_OWNED)
+    return pa.Table.from_pylist(rows, schema=OWNED)
