@@ -68,9 +68,10 @@ _RULES_SSHD = [
     Rule("ssh_user_changed", _SSH_CLOSE, _FAILED, _SSHD, r"^Disconnecting.*: Change of username or service not allowed"),
     Rule("ssh_session", _AUTH, _OK, _SSHD, r"^Starting session: .* for (?P<user>.*) from (?P<ip>\S+) port \d+"),
     Rule("ssh_key_accepted", _AUTH, _OK, _SSHD, r"^\s*(?:Accepted key|Found matching) "),
-    Rule("ssh_closed", _SSH_CLOSE, 0, _SSHD, r"^(?:Connection closed|Disconnected) (?:by|from) (?:(?:invalid|authenticating|illegal) user .*|user .*)? ?\b(?P<ip>[0-9A-Fa-f.:]+) port \d+(?: \[preauth\])?$"),
-    Rule("ssh_reset", _SSH_RESET, 0, _SSHD, r"^Connection reset by (?:(?:invalid|authenticating|illegal) user .*|user .*)? ?\b(?P<ip>[0-9A-Fa-f.:]+) port \d+(?: \[preauth\])?$"),
-    Rule("ssh_closed", _SSH_CLOSE, 0, _SSHD, r"^(?:Connection closed|Disconnected|Closing connection|Received disconnect|Connection reset|error: Received disconnect) (?:by|to|from) (?P<ip>[0-9A-Fa-f.:]*[0-9A-Fa-f])"),
+    Rule("ssh_closed", _SSH_CLOSE, 0, _SSHD, r"^(?:Connection closed|Disconnected) (?:by|from) (?:(?:invalid|authenticating|illegal) )?user (?P<user>.*?) ?(?P<ip>[0-9A-Fa-f.:]+) port \d+(?: \[preauth\])?$"),
+    Rule("ssh_reset", _SSH_RESET, 0, _SSHD, r"^Connection reset by (?:(?:invalid|authenticating|illegal) )?user (?P<user>.*?) ?(?P<ip>[0-9A-Fa-f.:]+) port \d+(?: \[preauth\])?$"),
+    Rule("ssh_reset", _SSH_RESET, 0, _SSHD, r"^Connection reset by (?P<ip>\S+)(?: port \d+)?"),
+    Rule("ssh_closed", _SSH_CLOSE, 0, _SSHD, r"^(?:error: )?(?:Connection closed|Disconnected|Closing connection|Received disconnect) (?:by|to|from) (?P<ip>[0-9A-Fa-f.:]*[0-9A-Fa-f])"),
     Rule("ssh_opened", _SSH_OPEN, _OK, _SSHD, r"^Connection from (?P<ip>\S+) port \d+"),
     Rule("ssh_no_identification", _SSH_FAIL, _FAILED, _SSHD, r"^Did not receive identification string(?: from (?P<ip>\S+))?"),
     Rule("ssh_negotiation_failed", _SSH_FAIL, _FAILED, _SSHD, r"^(?:fatal: )?(?:Unable to negotiate (?:with|a key exchange method)|Bad protocol version identification|ssh_dispatch_run_fatal: Connection|banner exchange: Connection)(?:.*? from| ) ?(?P<ip>[0-9A-Fa-f.:]*[0-9A-Fa-f])?"),
@@ -130,7 +131,7 @@ _RULES_SESSIONS = [
     Rule("session_opened", _AUTH, _OK, _BESIDE, _PAM + r"session opened for user (?P<user>[^ (]+)(?:\(uid=\d+\))?" + _BY),
     Rule("session_opened", _LOGON, _OK, _ANY, _PAM + r"session opened for user (?P<user>[^ (]+)(?:\(uid=\d+\))?" + _BY),
     Rule("session_closed", _LOGOFF, _OK, _ANY, _PAM + r"session closed for user (?P<user>.*?)\s*$"),
-    Rule("pam_other", _AUTH, _FAILED, _ANY, _PAM + r"(?:requirement .* not met by user \"(?P<user>.*)\"$|check pass; user unknown|service\([^)]*\) ignoring max retries|.*could not identify user)"),
+    Rule("pam_other", _AUTH, _FAILED, _ANY, _PAM + r"(?:requirement .* not met by user \"(?P<user>.*)\"$|check pass; user unknown|User unknown|service\([^)]*\) ignoring max retries|.*could not identify user)"),
     Rule("login_failed", _LOGON, _FAILED, "^login", r"^FAILED LOGIN (?:SESSION|\(?\d+\)?|\S+)?.*? FROM (?P<ip>\S+) FOR '?(?P<user>.*?)'?,"),
     Rule("login_accepted", _LOGON, _OK, "^login", r"^(?:ROOT )?LOGIN ON \S+(?: BY (?P<user>\S+))?(?: FROM (?P<ip>\S+))?"),
     Rule("logged_out", _LOGOFF, _OK, _ANY, r"^user (?P<user>\S+) logged out\.?$"),
@@ -171,7 +172,7 @@ def record() -> str:
     repeated = f"regexp_extract(h.text, {_quote(_REPEATED)}, ['n', 'm'])"
     return (
         f"list_transform(list_transform(list_transform([{head}], lambda h: {{'h': h, 'q': CASE WHEN starts_with(h.text, 'message repeated ') THEN {repeated} END}}), "
-        "lambda x: {'host': x.h.host, 'program': x.h.program, 'text': x.h.text, 'm': coalesce(nullif(x.q.m, ''), x.h.text), 'n': TRY_CAST(x.q.n AS INTEGER)}), "
+        "lambda x: {'host': x.h.host, 'program': x.h.program, 'text': x.h.text, 'm': ltrim(coalesce(nullif(x.q.m, ''), x.h.text)), 'n': TRY_CAST(x.q.n AS INTEGER)}), "
         f"lambda p: {{'host': p.host, 'program': p.program, 'text': p.text, 'm': p.m, 'n': p.n, 'rule': coalesce({', '.join(cases)}, -1)}})[1]"
     )
 

@@ -97,7 +97,7 @@ class _Zone:
         self._zone = zone
         self._before: dt.datetime | None = None
         self._second = False
-        self._minutes: dict[tuple[int, ...], tuple[int, bool]] = {}
+        self._minutes: dict[tuple[int, int, int, int, int], tuple[int, int]] = {}
 
     def micros(self, year: int, stamp: _Stamp) -> int:
         """Microseconds since 1970 UTC.
@@ -105,28 +105,23 @@ class _Zone:
         Raises:
             ValueError: there is no such day or time.
         """
-        minute = (year, *stamp[:4])
-        known = self._minutes.get(minute)
+        month, day, hour, minute, second, part = stamp
+        known = self._minutes.get((year, month, day, hour, minute))
         if known is None:
-            local = dt.datetime(*minute)  # noqa: DTZ001
-            twice = local.replace(tzinfo=self._zone).utcoffset() != local.replace(tzinfo=self._zone, fold=1).utcoffset()
-            known = self._minutes[minute] = ((local.replace(tzinfo=self._zone) - EPOCH) // _US, twice)
-        if stamp[4] > 60:
-            raise ValueError("there are 60 seconds in a minute")
-        passed = stamp[4] * 1_000_000 + stamp[5]
-        return (self._ambiguous(minute, stamp[4]) if known[1] else self._clear(known[0])) + passed
-
-    def _clear(self, micros: int) -> int:
-        self._before, self._second = None, False
-        return micros
-
-    def _ambiguous(self, minute: tuple[int, ...], second: int) -> int:
-        local = dt.datetime(*minute)  # noqa: DTZ001
-        now = local + dt.timedelta(seconds=second)
+            local = dt.datetime(year, month, day, hour, minute, tzinfo=self._zone)
+            known = (local - EPOCH) // _US, (local.replace(fold=1) - EPOCH) // _US
+            self._minutes[year, month, day, hour, minute] = known
+        if second > 60:
+            raise ValueError("a minute has at most 61 seconds")
+        first, again = known
+        if again <= first:  # this minute occurs once (or never: then as if the clock had not been put forward)
+            self._before, self._second = None, False
+            return first + second * 1_000_000 + part
+        now = dt.datetime(year, month, day, hour, minute, min(second, 59))  # noqa: DTZ001 - the zone's own clock
         if self._before is not None and now < self._before - _BACK:
             self._second = True
         self._before = now
-        return (local.replace(tzinfo=self._zone, fold=int(self._second)) - EPOCH) // _US
+        return (again if self._second else first) + second * 1_000_000 + part
 
 
 class LinuxAuth:
