@@ -15,8 +15,10 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.mail.daily import mail_daily
 from audit_pipeline.quality.completeness import assess
 from audit_pipeline.reports.daily import publish_daily
+from audit_pipeline.reports.reviews import reviews
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources.collect import collect, format_of
+from audit_pipeline.state import open_state
 
 
 def night(settings: Settings, day: dt.date, *, send: bool = False) -> None:
@@ -40,7 +42,12 @@ def recompute(settings: Settings, lake: Lake, day: dt.date) -> None:
             unify.build(lake, name, format_of(settings, name), day)
         assess(settings, lake, day)
         detect(settings, lake, day)
-        compute(settings, lake, day)
+        engine = open_state(settings.state_url_resolved)
+        try:
+            calendar = reviews(settings, lake, engine, until=day)
+        finally:
+            engine.dispose()
+        compute(settings, lake, day, tables={"reviews": calendar})
         publish_daily(settings, lake, day, settings.clock_for(day))
 
 

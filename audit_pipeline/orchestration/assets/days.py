@@ -12,6 +12,7 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.partitions import daily, day_of
 from audit_pipeline.quality.completeness import assess
+from audit_pipeline.reports.reviews import reviews
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import open_state
 
@@ -124,9 +125,14 @@ def _kpis(settings: Settings) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": md.column_schema("kpis")},
     )
     def kpis(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        lake = Lake.open(settings.lake_url)
+        lake, day = Lake.open(settings.lake_url), day_of(context)
+        engine = open_state(settings.state_url_resolved)
+        try:
+            calendar = reviews(settings, lake, engine, until=day)
+        finally:
+            engine.dispose()
         with lake.lock():
-            table = compute(settings, lake, day_of(context))
+            table = compute(settings, lake, day, tables={"reviews": calendar})
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": table.num_rows,
