@@ -51,6 +51,7 @@ def completeness_checks(settings: Settings) -> dg.AssetChecksDefinition:
                                 "observed": o.observed,
                                 "count": o.count,
                                 "share": o.share,
+                                "left out": ", ".join(o.left_out),
                                 "meaning": o.meaning,
                             }
                             for o in found
@@ -70,4 +71,4 @@ def completeness_checks(settings: Settings) -> dg.AssetChecksDefinition:
 
 def _state(found: list[Outcome]) -> str:
     states = {one.state for one in found}
-    return next((state for state in ("crashed", "fail", "pass") if state in states), "not_evaluated")
+    return next((state for state in ("crashed", "fail", "incomplete", "pass") if state in states), "not_evaluated")

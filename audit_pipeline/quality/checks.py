@@ -4,14 +4,14 @@ Belongs here: the frame and the examples. Not here: Great Expectations (`expecta
 
 Columns of the frame, one row a source; null where there is no data, so that nothing absent passes:
 `source verdict records events duplicates rejects accounting_difference rejects_share duplicates_share null_share_time null_share_actor
-null_share_operation null_share_outcome null_share_address longest_gap_ratio lag_p95_s lag_ratio future future_share`.
+null_share_operation null_share_outcome null_share_address longest_gap_ratio lag_p95_s lag_ratio future future_share late_share`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -20,6 +20,7 @@ from audit_pipeline.clock import DAY
 from audit_pipeline.formats import indexing
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
+from audit_pipeline.quality import words
 from audit_pipeline.quality.expectations import EXAMPLES, Outcome, judge
 from audit_pipeline.quality.profile import CONDITIONS, LAG, Profile, profile
 from audit_pipeline.quality.suite import CHECKS, load
@@ -29,13 +30,64 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EVENT = 'x_source AS source, metadata_uid AS uid, "time", x_segment AS segment, x_line AS line'
-_SHOWN: dict[str, tuple[str, str]] = {
-    **{column: (condition, '"time", x_segment, x_line') for column, condition in CONDITIONS.items()},
-    "future_share": (CONDITIONS["future"], '"time", x_segment, x_line'),
-    "lag_ratio": (f"{LAG} > $limit", f'{LAG} DESC, "time", x_segment, x_line'),
-    "lag_p95_s": (f"{LAG} > $limit", f'{LAG} DESC, "time", x_segment, x_line'),
+_BY_TIME = '"time", x_segment, x_line'
+
+
+@dataclass(frozen=True)
+class _About:
+    """Which events, or rejects, are behind a column of the frame."""
+
+    condition: str
+    order: str = _BY_TIME
+    table: str = "events"
+    of: str = "x_source = $source AND day = $day"
+    shown: str = _EVENT
+    total: str = "count(*)"
+    counted: bool = True
+    """whether they are what is wrong, and not only what is beside it"""
+
+    def examples(self, con: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> list[dict[str, Any]]:
+        """Up to five of them."""
+        query = f"SELECT {self.shown} FROM {self.table} WHERE {self.of} AND ({self.condition}) ORDER BY {self.order} LIMIT {EXAMPLES}"
+        rows: list[dict[str, Any]] = con.sql(query, params=_used(query, given)).to_arrow_table().to_pylist()
+        return rows
+
+    def count(self, con: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> tuple[int, int]:
+        """How many there are, of all that the table has of the source and day."""
+        query = f"SELECT count(*) FILTER ({self.condition}), {self.total} FROM {self.table} WHERE {self.of}"
+        ((bad, total),) = con.execute(query, _used(query, given)).fetchall()
+        return int(bad), int(total)
+
+
+def _used(query: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that the query names; DuckDB refuses others."""
+    return {name: value for name, value in given.items() if f"${name}" in query}
+
+
+_REJECTS = _About(
+    "true",
+    "segment, member, line",
+    "rejects",
+    "source = $source AND day = $day",
+    "source, segment, member, line, reason, detail",
+    "count(*) + (SELECT coalesce(sum(x_records), 0) FROM events WHERE x_source = $source AND day = $day)",
+)
+_SILENCE = _About(
+    '"time" IN (SELECT unnest([r."from", r."to"]) FROM (SELECT unnest(reasons) AS r FROM completeness WHERE source = $source AND day = $day) WHERE r.code = \'silent\')',
+    counted=False,
+)
+_LATE = _About(f"{LAG} > $limit", f"{LAG} DESC, {_BY_TIME}")
+_ABOUT: dict[str, _About] = {
+    **{column: _About(condition) for column, condition in CONDITIONS.items()},
+    "future_share": _About(CONDITIONS["future"]),
+    "late_share": _About(CONDITIONS["late"]),
+    "lag_ratio": _LATE,
+    "lag_p95_s": _LATE,
+    "rejects": _REJECTS,
+    "rejects_share": _REJECTS,
+    "longest_gap_ratio": _SILENCE,
 }
-"""Column of the frame to the events that show what is wrong: condition and order."""
+"""Column of the frame to what is behind it; beside a silence, the last event before it and the first after."""
 
 
 def check(settings: Settings, lake: Lake, day: dt.date) -> dict[str, list[Outcome]]:
@@ -106,35 +158,26 @@ def _row(
         "future": day.future,
         # without visible times nobody can tell
         "future_share": day.future / day.events if day.lag_p50_s is not None else None,
+        "late_share": day.late / day.events if day.lag_p50_s is not None else None,
     }
 
 
 def _with_examples(
     con: duckdb.DuckDBPyConnection, settings: Settings, day: dt.date, outcome: Outcome, columns: list[str]
 ) -> Outcome:
-    """A failure with up to five events, or rejects, of the sources that failed; without such, its rows of the frame stay."""
-    found: list[dict[str, Any]] = []
+    """A failure with how many events, or rejects, make it, and up to five of them; without such, its rows of the frame stay."""
+    shown: list[dict[str, Any]] = []
+    bad = total = 0
     for source in outcome.failed:
-        for column in columns:
-            found += _examples(con, settings, source, day, column)
-    return replace(outcome, examples=found[:EXAMPLES]) if found else outcome
-
-
-def _examples(
-    con: duckdb.DuckDBPyConnection, settings: Settings, source: str, day: dt.date, column: str
-) -> list[dict[str, Any]]:
-    given: dict[str, Any] = {"source": source, "day": day}
-    if column == "rejects_share":
-        query = (
-            "SELECT source, segment, member, line, reason, detail FROM rejects WHERE source = $source AND day = $day "
-            f"ORDER BY segment, member, line LIMIT {EXAMPLES}"
-        )
-    elif column in _SHOWN:
-        condition, order = _SHOWN[column]
-        if "$limit" in condition:
-            given["limit"] = settings.sources[source].settles_after.total_seconds()
-        query = f"SELECT {_EVENT} FROM events WHERE x_source = $source AND day = $day AND ({condition}) ORDER BY {order} LIMIT {EXAMPLES}"
-    else:
-        return []
-    rows: list[dict[str, Any]] = con.sql(query, params=given).to_arrow_table().to_pylist()
-    return rows
+        given = {"source": source, "day": day, "limit": settings.sources[source].settles_after.total_seconds()}
+        for about in (_ABOUT[column] for column in columns if column in _ABOUT):
+            shown += about.examples(con, given)
+            if about.counted:
+                of, all_of = about.count(con, given)
+                bad, total = bad + of, total + all_of
+    if not shown:
+        return outcome
+    if not bad:
+        return replace(outcome, examples=shown[:EXAMPLES])
+    told = f"{outcome.observed}; {words.count(bad, 'row')} of {total:,} ({words.share(bad / total)})"
+    return replace(outcome, examples=shown[:EXAMPLES], observed=told, events=bad, events_share=bad / total)

@@ -4,13 +4,14 @@ Belongs here: a small frame and expectations in, outcomes out. Not here: what is
 from (`checks`).
 
 Great Expectations reports an expectation that raised as `success=False`, like bad data; here it is `crashed`, with the exception.
-What has no data is `not_evaluated`, which Great Expectations would call a success.
+What has no data is `not_evaluated`, which Great Expectations would call a success, and where some sources have none, `incomplete`.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +21,15 @@ from audit_pipeline.quality.suite import Expected
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["pass", "fail", "crashed", "not_evaluated"]
+State = Literal["pass", "fail", "crashed", "incomplete", "not_evaluated"]
+"""`incomplete`: it holds for the sources that have data for it, and others have none; `not_evaluated`: none has."""
 KEY = "source"
 EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one expectation went; `count` and `share` of the rows that were evaluated are unexpected."""
+    """How one expectation went; `count` and `share` of the sources that were evaluated are unexpected."""
 
     name: str
     check: str
@@ -41,6 +43,10 @@ class Outcome:
     """sources without data for it: neither passed nor failed"""
     failed: tuple[str, ...] = ()
     """sources that did not meet it"""
+    events: int | None = None
+    """events, or rejects, that make it fail; null where it is not about single ones"""
+    events_share: float | None = None
+    """their share of what the failed sources wrote"""
     examples: list[dict[str, Any]] = field(default_factory=list)
     exception: str | None = None
 
@@ -50,16 +56,20 @@ def judge(frame: pd.DataFrame, suite: Iterable[Expected]) -> list[Outcome]:
 
     Rows that are null in a column an expectation reads are left out of it and named, except where nulls are what it asks about.
     """
-    batch = None
-    outcomes = []
-    for expected in suite:
-        rows, left_out = _evaluable(frame, expected)
+    asked = [(expected, *_evaluable(frame, expected)) for expected in suite]
+    outcomes: dict[int, Outcome] = {}
+    groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, (expected, rows, left_out) in enumerate(asked):
         if rows.empty:
-            outcomes.append(_outcome(expected, "not_evaluated", observed="no data", left_out=left_out))
-            continue
-        batch = batch or _batches()
-        outcomes.append(_judge_one(batch, rows, expected, left_out))
-    return outcomes
+            outcomes[number] = _outcome(expected, "not_evaluated", observed="no data", left_out=left_out)
+        else:
+            groups[left_out].append(number)
+    batches = _batches() if groups else None
+    for numbers in groups.values():  # those that read the same rows are judged in one go, which is half the time
+        rows = asked[numbers[0]][1]
+        found = _judge_rows(batches, rows, [(asked[number][0], asked[number][2]) for number in numbers])
+        outcomes.update(zip(numbers, found, strict=True))
+    return [outcomes[number] for number in sorted(outcomes)]
 
 
 def _evaluable(frame: pd.DataFrame, expected: Expected) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -86,22 +96,43 @@ def _batches() -> Any:
     )
 
 
-def _judge_one(batches: Any, rows: pd.DataFrame, expected: Expected, left_out: tuple[str, ...]) -> Outcome:
+def _judge_rows(batches: Any, rows: pd.DataFrame, asked: list[tuple[Expected, tuple[str, ...]]]) -> list[Outcome]:
+    """The outcome of each, all judged by the same rows."""
+    from great_expectations import ExpectationSuite
     from great_expectations.exceptions.exceptions import GreatExpectationsError
     from great_expectations.expectations.registry import get_expectation_impl
 
+    outcomes: dict[int, Outcome] = {}
+    made = []
+    for number, (expected, left_out) in enumerate(asked):
+        try:
+            made.append(get_expectation_impl(expected.expect)(**expected.with_, meta={"number": number}))
+        except (GreatExpectationsError, ValueError, TypeError, KeyError, AttributeError) as error:
+            # a wrong name or argument in a suite: the check is broken, which says nothing of the data
+            outcomes[number] = _crashed(expected, left_out, error)
     try:
-        expectation = get_expectation_impl(expected.expect)(**expected.with_)
+        suite = ExpectationSuite(name="day", expectations=made)
         batch = batches.get_batch(batch_parameters={"dataframe": rows})
         wanted = {"result_format": "COMPLETE", "unexpected_index_column_names": [KEY]}
-        result = batch.validate(expectation, result_format=wanted)
+        results = batch.validate(suite, result_format=wanted).results if made else []
     except (GreatExpectationsError, ValueError, TypeError, KeyError, AttributeError) as error:
-        # a wrong name or argument in a suite: the check is broken, which says nothing of the data
-        return _outcome(expected, "crashed", left_out=left_out, exception=f"{type(error).__name__}: {error}")
-    crashed = _exception(result.exception_info)
-    if crashed is not None:
-        return _outcome(expected, "crashed", left_out=left_out, exception=crashed)
-    return _evaluated(expected, bool(result.success), dict(result.result), len(rows), left_out)
+        if len(asked) > 1:  # one that takes the others down with it: each by itself
+            return [_judge_rows(batches, rows, [one])[0] for one in asked]
+        return [_crashed(*asked[0], error)]
+    for result in results:
+        number = result.expectation_config.meta["number"]
+        expected, left_out = asked[number]
+        broken = _exception(result.exception_info)
+        outcomes[number] = (
+            _outcome(expected, "crashed", left_out=left_out, exception=broken)
+            if broken is not None
+            else _evaluated(expected, bool(result.success), dict(result.result), len(rows), left_out)
+        )
+    return [outcomes[number] for number in range(len(asked))]
+
+
+def _crashed(expected: Expected, left_out: tuple[str, ...], error: Exception) -> Outcome:
+    return _outcome(expected, "crashed", left_out=left_out, exception=f"{type(error).__name__}: {error}")
 
 
 def _evaluated(
@@ -113,7 +144,7 @@ def _evaluated(
     shown = f"{count} of {rows} sources unexpected" if count is not None else f"observed {result.get('observed_value')}"
     return _outcome(
         expected,
-        "pass" if success else "fail",
+        "fail" if not success else "incomplete" if left_out else "pass",
         observed=shown,
         count=count,
         share=count / rows if count is not None else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from audit_pipeline.clock import midnight
 from audit_pipeline.errors import ConfigError
 from audit_pipeline.quality.checks import check
 from audit_pipeline.quality.expectations import Outcome, judge
@@ -51,6 +53,14 @@ def test_no_data_is_not_a_pass() -> None:
     assert one(FRAME[:0], expected(column="n", min_value=1)).state == "not_evaluated"
 
 
+def test_what_holds_where_there_is_data_and_has_none_elsewhere_is_incomplete() -> None:
+    outcome = one(FRAME, expected(column="share", max_value=1))
+    assert (outcome.state, outcome.count, outcome.left_out) == ("incomplete", 0, ("d",))
+    assert one(FRAME[:3], expected(column="share", max_value=1)).state == "pass"
+    assert one(FRAME, expected(column="share", max_value=0.1)).state == "fail"  # the worst first
+    assert one(FRAME, expected(column="nope", max_value=0.1)).state == "crashed"
+
+
 def test_an_expectation_about_nulls_sees_them() -> None:
     outcome = one(FRAME, expected("expect_column_values_to_not_be_null", column="share"))
     assert (outcome.state, outcome.count, outcome.failed) == ("fail", 1, ("d",))
@@ -79,6 +89,17 @@ def test_one_crash_does_not_touch_the_others() -> None:
         expected(column="n", max_value=1),
     ]
     assert [outcome.state for outcome in judge(FRAME, wanted)] == ["crashed", "pass", "fail"]
+
+
+def test_the_same_expectation_twice_is_judged_twice() -> None:
+    """Those that read the same rows are judged together; each has an outcome of its own, in the suite's order."""
+    twin = {"check": "fields", "expect": "expect_column_values_to_be_between", "with": {"column": "n", "max_value": 1}}
+    names = ["b", "a", "c"]
+    wanted = [Expected.model_validate({**twin, "name": name, "meaning": name}) for name in names]
+    found = judge(FRAME, [*wanted, expected(column="share", max_value=1)])
+    assert [outcome.name for outcome in found] == [*names, "one"]
+    assert [outcome.count for outcome in found] == [3, 3, 3, 0]
+    assert [outcome.meaning for outcome in found] == [*names, "as said"]
 
 
 def test_great_expectations_is_loaded_by_judging_alone() -> None:
@@ -203,6 +224,33 @@ def test_failures_show_their_events(tmp_path: Path) -> None:
     assert [example["uid"] for example in found["settled_in_time"].examples] == [f"id-{n}" for n in range(90, 95)]
     assert found["every_record_accounted_for"].examples == [{"accounting_difference": 1.0, "source": "app"}]
     assert found["time_present"].state == "pass"
+    assert (found["actor_present"].events, found["actor_present"].events_share) == (40, 0.4)
+    assert found["actor_present"].observed == "1 of 1 sources unexpected; 40 rows of 100 (40.0 %)"
+    assert (found["settled_in_time"].events, found["settled_in_time"].events_share) == (10, 0.1)
+    assert (found["few_rejects"].events, found["few_rejects"].events_share) == (2, 2 / 102)
+    assert found["every_record_accounted_for"].events is None
+
+
+def test_a_suite_of_the_user_s_shows_count_share_and_events(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write(
+        tmp_path,
+        """expectations:
+  - {name: no_copies, check: accounting, expect: expect_column_values_to_be_between, with: {column: duplicates_share, max_value: 0}, meaning: none}
+""",
+    )
+    copies = [int(n in (3, 30, 60)) for n in range(100)]
+    columns = {
+        "x_records": [1 + n for n in copies],
+        "x_duplicates": copies,
+        "metadata_uid": [f"id-{n}" for n in range(100)],
+    }
+    world.put(START, np.arange(100, dtype=np.int64), columns=columns)
+    world.judge(START)
+    found = outcomes(world)["no_copies"]
+    assert (found.state, found.count, found.share, found.failed) == ("fail", 1, 1.0, ("app",))
+    assert (found.events, found.events_share) == (3, 0.03)
+    assert [example["uid"] for example in found.examples] == ["id-3", "id-30", "id-60"]
 
 
 def test_an_unusual_silence_fails_the_check(tmp_path: Path) -> None:
@@ -212,7 +260,11 @@ def test_an_unusual_silence_fails_the_check(tmp_path: Path) -> None:
         times = np.sort(np.random.default_rng(number).integers(0, 24 * HOUR_US, 2000))
         world.night(day, times if number < 3 else times[:1000])
     found = {o.name: o for o in check(world.settings, world.lake, day)["timeliness"]}
-    assert found["no_unusual_silence"].state == "fail"
+    silence = found["no_unusual_silence"]
+    assert silence.state == "fail"
+    assert silence.events is None
+    stamps = [example["time"] for example in silence.examples]
+    assert stamps == [midnight(day) + dt.timedelta(microseconds=int(times[999]))]  # the last event before it
 
 
 def test_a_suite_of_the_user_s_that_is_broken_is_crashed_not_failed(tmp_path: Path) -> None:
