@@ -190,6 +190,23 @@ def gate(config: str, day: str) -> dict[str, Any]:
     return timer.result(sum(len(found) for found in outcomes.values()), imports=imports.wall)
 
 
+def page() -> dict[str, Any]:
+    """The page of a report over 90 days, 20 sources, 50 findings and 19 KPIs; `n` is its bytes."""
+    from audit_pipeline.reports import page as pages
+    from audit_pipeline.reports.model import build_daily
+    from audit_pipeline_tests.reports.company import LAST, Company
+    from audit_pipeline_tests.reports.large import grown
+
+    timer = Timer()
+    with tempfile.TemporaryDirectory() as folder:
+        company = Company(Path(folder)).fill()
+        report = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)
+    large = {**grown(report, days=90, sources=20, findings=50, kpis=19), "edition": 1, "corrects": None}
+    with timer():
+        html = pages.render(large)
+    return timer.result(len(html.encode()))
+
+
 CASES: dict[str, Callable[..., dict[str, Any]]] = {
     case.__name__: case
     for case in (
@@ -204,6 +221,7 @@ CASES: dict[str, Callable[..., dict[str, Any]]] = {
         help_text,
         night,
         gate,
+        page,
     )
 }
 

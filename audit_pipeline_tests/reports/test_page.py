@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+import time
 from typing import Any
 
 import pytest
 
 from audit_pipeline.clock import DAY
-from audit_pipeline.reports import page, text
+from audit_pipeline.reports import page, tables, text
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline_tests.reports.company import LAST, PAYLOADS, Company, detection
 from audit_pipeline_tests.reports.html_check import Page
+from audit_pipeline_tests.reports.large import grown
 
 Report = dict[str, Any]
 
@@ -150,3 +152,40 @@ def test_a_good_day_says_so_with_its_numbers(good_company: Company) -> None:
 
 def test_the_same_report_gives_the_same_bytes(report: Report) -> None:
     assert page.render(copy.deepcopy(report)) == page.render(report)
+
+
+def test_ninety_days_of_twenty_sources_and_fifty_findings_fit(report: Report) -> None:
+    large = grown(report, days=90, sources=20, findings=50, kpis=19)
+    started = time.process_time()
+    html = page.render(large)
+    spent = time.process_time() - started
+    read = Page(html)
+    assert read.faults == []
+    assert len(html.encode()) <= 500_000
+    assert spent <= 1.5
+    assert "First 30 of 50, the most urgent first" in read.text
+    assert "newest 18 of 90, all in sources.csv" in read.text
+    assert "newest 15 of 90, all in kpis.csv" in read.text
+    rows = tables.csv_files({**large, "edition": 1})
+    assert rows["sources.csv"].count(b"\r\n") == 1 + 20 * 90, "what the page leaves out stands in the CSV"
+
+
+def test_kpis_stand_four_as_cards_and_the_rest_by_group(report: Report) -> None:
+    large = grown(report, days=14, sources=3, findings=3, kpis=19)
+    html = page.render(large)
+    assert html.count('<article class="kpi"') == 4
+    assert re.findall(r'<h3 id="kpis-(\w+)">', html) == ["security", "reliability", "changes", "response", "logging"]
+    assert [f'id="kpi-kpi_{i}"' in html for i in range(19)] == [True] * 19
+    strange = grown(report, days=14, sources=3, findings=3, kpis=6)
+    strange["kpis"][5]["group"] = "own"
+    assert 'id="kpis-own"' in page.render(strange), "a group that we do not know is shown too"
+
+
+def test_every_count_has_a_way_to_its_events(report: Report) -> None:
+    read = Page(page.render(report)).text
+    for kpi in report["kpis"]:
+        assert f"audit-pipeline kpi explain {kpi['id']} --date 2026-11-23" in read
+    for source in report["sources"]:
+        assert f"WHERE x_source = '{source['name']}' AND day = DATE '2026-11-23'" in read
+    for finding in report["findings"]:
+        assert f"audit-pipeline findings show {finding['finding_id'][:12]}" in read
