@@ -17,6 +17,8 @@ import click
 from audit_pipeline import __version__
 from audit_pipeline.cli_findings import findings
 from audit_pipeline.cli_kpi import kpi
+from audit_pipeline.cli_noise import noise
+from audit_pipeline.cli_reveal import reveal
 from audit_pipeline.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -307,4 +309,6 @@ def demo(
 
 
 main.add_command(findings)
+main.add_command(noise)
 main.add_command(kpi)
+main.add_command(reveal)

@@ -21,10 +21,10 @@ import pyarrow as pa
 import rfc8785
 
 from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.context import connect
 from audit_pipeline.detections.sigma import Rule, RuleError, load
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
-from audit_pipeline.lake.views import connect
 from audit_pipeline.privacy.names import conceal_for
 from audit_pipeline.settings import Settings
 
@@ -53,7 +53,7 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     active = [rule for rule in known if rule.sources]
     since = day - max([DAY, *(rule.timespan for rule in active)])
     rows: list[dict[str, Any]] = []
-    with connect(lake, since=since, until=day, tables=["events", "completeness"]) as con:
+    with connect(settings, lake, since=since, until=day, tables=["events", "completeness"]) as con:
         verdicts, conceal = _verdicts(con, day), conceal_for(settings, lake, con, day)
         for rule in active:
             try:

@@ -31,6 +31,7 @@ ACTIONS: dict[str, Action] = {
     "false_positive": Action(ALIVE, FALSE_POSITIVE, needs_reason=True),
     "comment": Action(STATES, needs_reason=True),
     "assign": Action(ALIVE, needs="owner"),
+    "reveal": Action(frozenset({OPEN}), needs_reason=True),  # of a token, not of a finding: `privacy.reveal`
 }
 
 

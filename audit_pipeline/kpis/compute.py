@@ -28,7 +28,7 @@ from audit_pipeline.lake import computed
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.lake.views import connect
-from audit_pipeline.privacy import mask
+from audit_pipeline.privacy.masks import mask, masked_apart
 from audit_pipeline.settings import Settings
 
 WHOLE = ("proven", "no_gap_seen")
@@ -95,8 +95,9 @@ def numbers(
                 errors.append(error if isinstance(error, KpiError) else KpiError(kpi.file, str(error).splitlines()[0]))
                 found, explained = {"all": (None, [])}, []
             details |= {kpi.id: explained} if explained else {}
+            shown = masked_apart(found)
             rows += [
-                _row(kpi, scope, day, measured, behind, history)
+                _row(kpi, shown[scope], day, measured, behind, history)
                 for scope, (measured, behind) in sorted(found.items(), key=lambda item: (item[0] != "all", item[0]))
             ]
     return rows, details, errors

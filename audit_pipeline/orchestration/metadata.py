@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.ocsf.columns import COLUMNS
+from audit_pipeline.privacy.masks import mask
 from audit_pipeline.reports.picture import png
 from audit_pipeline.reports.text import visible
 
@@ -48,10 +49,10 @@ def picture(svg: Markup) -> dg.MarkdownMetadataValue:
 
 
 def cell(value: Any) -> str | int | float | bool | None:
-    """One value that Dagster can keep and a browser can show."""
+    """One value that Dagster can keep and a browser can show; what looks like a secret is masked."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    return visible(str(value), MAX_TEXT)
+    return visible(mask(str(value)), MAX_TEXT)
 
 
 def markdown(text: str) -> str:

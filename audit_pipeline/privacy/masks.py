@@ -12,8 +12,9 @@ check digit), tokens with the prefixes that GitHub, GitLab, Slack and Stripe doc
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 MASKED = "(masked)"
@@ -79,6 +80,23 @@ def _luhn(digits: list[int]) -> bool:
     """The check digit of ISO/IEC 7812-1, annex B."""
     doubled = [one if index % 2 == 0 else sum(divmod(2 * one, 10)) for index, one in enumerate(reversed(digits))]
     return sum(doubled) % 10 == 0
+
+
+def masked_apart(values: Iterable[str]) -> dict[str, str]:
+    """Each value with what is printed of it: masked, and numbered where two would read alike."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for value in sorted(values, key=lambda one: (mask(one) != one, one)):
+        clean = mask(value)
+        shown = next(name for name in _numbered(clean) if name not in taken)
+        taken.add(shown)
+        found[value] = shown
+    return found
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} {number}" for number in itertools.count(2))
 
 
 def masked(value: Any, mask: Callable[[str], str] = mask) -> Any:

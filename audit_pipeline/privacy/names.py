@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 import duckdb
 import pyarrow as pa
 
+from audit_pipeline.context import connect
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect
 from audit_pipeline.privacy.masks import mask
 from audit_pipeline.privacy.pseudonyms import key, token
 from audit_pipeline.settings import Settings
@@ -88,7 +88,7 @@ def conceal_for(settings: Settings, lake: Lake, con: duckdb.DuckDBPyConnection, 
     failed = failed_names(con)
     hidden = failed
     if failed:
-        with connect(lake, until=until, tables=["events"]) as history:
+        with connect(settings, lake, until=until, tables=["events"]) as history:
             hidden = failed - shown_names(history, failed)
     return concealer(hidden, key(settings, lake))
 

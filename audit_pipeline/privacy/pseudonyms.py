@@ -21,8 +21,8 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
 
 KEY_FILE = "pseudonyms.key"
-_ALPHABET = "23456789BCDFGHJKMNPQRSTVWXYZ"
-_LENGTH = 5
+ALPHABET = "23456789BCDFGHJKMNPQRSTVWXYZ"
+LENGTH = 5
 _SQLITE = "sqlite:///"
 
 
@@ -86,7 +86,7 @@ def token(name: str, secret: bytes, *, exact: bool = False) -> str:
     same = name if exact else name.casefold()
     number = int.from_bytes(hmac.digest(secret, same.encode("utf-8", "surrogatepass"), hashlib.sha256), "big")
     characters = []
-    for _ in range(_LENGTH):
-        number, index = divmod(number, len(_ALPHABET))
-        characters.append(_ALPHABET[index])
+    for _ in range(LENGTH):
+        number, index = divmod(number, len(ALPHABET))
+        characters.append(ALPHABET[index])
     return "user-" + "".join(characters)

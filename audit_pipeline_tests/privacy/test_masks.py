@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_pipeline.privacy import MASKED, mask, masked
+from audit_pipeline.privacy.masks import MASKED, mask, masked, masked_apart
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
@@ -98,3 +98,12 @@ def test_time_grows_with_the_length_and_no_faster(unit: str) -> None:
 def test_a_whole_value_is_walked() -> None:
     value = {"a": ["password=x", {"b": "token=y"}], "n": 3, "none": None}
     assert masked(value) == {"a": ["password=(masked)", {"b": "token=(masked)"}], "n": 3, "none": None}
+
+
+def test_two_that_read_alike_stay_two() -> None:
+    assert masked_apart(["b", "token=x", "token=y", "token=(masked)"]) == {
+        "b": "b",
+        "token=(masked)": "token=(masked)",
+        "token=x": "token=(masked) 2",
+        "token=y": "token=(masked) 3",
+    }

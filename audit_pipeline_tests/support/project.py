@@ -54,7 +54,7 @@ class Project:
     root: Path
 
     @classmethod
-    def make(cls, root: Path, sources: Mapping[str, str] | None = None, **keys: Any) -> Project:
+    def make(cls, root: Path, sources: Mapping[str, str] | None = None, /, **keys: Any) -> Project:
         """Write a configuration: sources by name with their glob, and other keys as given."""
         given = sources or {"trail": "logs/**/*.json.gz"}
         team = {"owns": [f"source:{name}" for name in given]}  # without `mail`, so that a night is one mail
