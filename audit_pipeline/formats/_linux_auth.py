@@ -76,7 +76,8 @@ _RULES_SSHD = [
     Rule("ssh_no_identification", _SSH_FAIL, _FAILED, _SSHD, r"^Did not receive identification string(?: from (?P<ip>\S+))?"),
     Rule("ssh_negotiation_failed", _SSH_FAIL, _FAILED, _SSHD, r"^(?:fatal: )?(?:Unable to negotiate (?:with|a key exchange method)|Bad protocol version identification|ssh_dispatch_run_fatal: Connection|banner exchange: Connection)(?:.*? from| ) ?(?P<ip>[0-9A-Fa-f.:]*[0-9A-Fa-f])?"),
     Rule("ssh_refused", _SSH_REFUSE, _FAILED, _SSHD, r"^(?:refused connect from|drop connection .* from|beginning MaxStartups|exited MaxStartups)(?: .*?\(?(?P<ip>[0-9.]{7,})\)?)?"),
-    Rule("ssh_reverse_mapping", _SSH, 0, _SSHD, r"^(?:reverse mapping checking getaddrinfo for \S+ \[(?P<ip>[^\]]*)\]|Address (?P<ip2>\S+) maps to )"),
+    Rule("ssh_reverse_mapping", _SSH, 0, _SSHD, r"^reverse mapping checking getaddrinfo for \S+ \[(?P<ip>[^\]]*)\]"),
+    Rule("ssh_reverse_mapping", _SSH, 0, _SSHD, r"^Address (?P<ip>\S+) maps to "),
     Rule("ssh_listening", _SSH_LISTEN, _OK, _SSHD, r"^Server listening on "),
     Rule("service_stopped", 600204, _OK, _SSHD, r"^Received (?:signal|SIGTERM)"),
     Rule("service_restarted", 600205, _OK, _SSHD, r"^Received SIGHUP"),
@@ -148,7 +149,8 @@ _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 STAMP = rf"(?:<\d{{1,3}}>(?:1 )?)?(?:(?:{_MONTHS}) [ 0-3]?\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|\d{{4}}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:[.,]\d{{1,9}})?(?:[Zz]|[+-]\d\d:?\d\d)?)"
 _HEAD = rf"^{STAMP} +(\S+) (?:([^\s:\[\]]+?)(?:\[(\d+)\])?: ?)?(.*)$"
 _REPEATED = r"^message repeated (\d+) times: \[ (.*)\]$"
-_IP = r"'[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?'"
+_IP = r"'^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?)$'"
+_HOST = "'^[^:]*[A-Za-z_-][^:]*$'"
 
 
 def _quote(text: str) -> str:
@@ -190,22 +192,22 @@ def _group(name: str) -> str:
     found = {}
     for number, rule in enumerate(RULES):
         groups = re.compile(rule.pattern).groupindex
-        texts = [
-            f"nullif(regexp_extract(r.m, {_quote(rule.pattern)}, {at}), '')"
-            for n, at in groups.items()
-            if n.rstrip("2") == name
-        ]
-        if texts:
-            found[number] = texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
+        if name in groups:
+            found[number] = f"nullif(regexp_extract(r.m, {_quote(rule.pattern)}, {groups[name]}), '')"
     return _by_rule(found, "NULL")
 
 
 def columns() -> dict[str, str]:
-    """Event column to SQL expression over `r`; the actor of sudo and su is who called it, in Authentication `user` is who signs in."""
+    """Event column to SQL expression over `r`; the actor of sudo and su is who called it, in Authentication `user` is who signs in.
+
+    Preparing the statement costs as much as its regular expressions: none stands where a rule's number tells the same.
+    """
     numbers = {n: rule.type_uid for n, rule in enumerate(RULES)}
     address, user, actor = _group("ip"), _group("user"), _group("actor")
-    own = {n: "true" for n, rule in enumerate(RULES) if rule.type_uid in (_LOGON, _LOGOFF, _AUTH) and rule.status != 0}
-    accountable = f"coalesce({actor}, CASE WHEN {_by_rule(own, 'false')} THEN {user} END)"
+    own = {
+        n for n, rule in enumerate(RULES) if rule.type_uid in (_LOGON, _LOGOFF, _AUTH) and "(?P<user>" in rule.pattern
+    }
+    called = {n for n, rule in enumerate(RULES) if "(?P<actor>" in rule.pattern}
     return {
         "class_uid": _by_rule({n: str(t // 100) for n, t in numbers.items()}, "0"),
         "category_uid": _by_rule({n: str(t // 100_000) for n, t in numbers.items()}, "0"),
@@ -214,7 +216,7 @@ def columns() -> dict[str, str]:
         "severity_id": "1",
         "status_id": _by_rule({n: str(rule.status) for n, rule in enumerate(RULES)}, "0"),
         "message": "nullif(r.text, '')",
-        "count": f"coalesce(r.n, 1) * coalesce(TRY_CAST({_group('count')} AS INTEGER), 1)",
+        "count": f"TRY_CAST(coalesce(r.n, 1)::BIGINT * coalesce(TRY_CAST({_group('count')} AS INTEGER), 1) AS INTEGER)",
         "metadata_event_code": _by_rule({n: _quote(rule.code) for n, rule in enumerate(RULES)}, "NULL"),
         "metadata_product_name": "nullif(r.program, '')",
         "metadata_product_vendor_name": "'Linux'",
@@ -222,11 +224,11 @@ def columns() -> dict[str, str]:
         "actor_user_name": actor,
         "user_name": user,
         "group_name": _group("group"),
-        "src_endpoint_ip": f"CASE WHEN regexp_full_match({address}, {_IP}) THEN {address} END",
-        "src_endpoint_hostname": f"CASE WHEN NOT regexp_full_match({address}, {_IP}) THEN {address} END",
+        "src_endpoint_ip": f"nullif(regexp_extract({address}, {_IP}), '')",
+        "src_endpoint_hostname": f"nullif(regexp_extract({address}, {_HOST}), '')",
         "dst_endpoint_hostname": "nullif(r.host, '')",
         "device_hostname": "nullif(r.host, '')",
         "api_service_name": "nullif(regexp_replace(r.program, '\\(pam_unix\\)$', ''), '')",
-        "x_actor": accountable,
-        "x_actor_kind": f"CASE WHEN r.program IN ('CRON', 'CROND', 'cron', 'crond') THEN 'service' WHEN {accountable} IS NOT NULL THEN 'unknown' END",
-    }  # fmt: skip
+        "x_actor": f"coalesce({actor}, {_by_rule(dict.fromkeys(own, user), 'NULL')})",
+        "x_actor_kind": f"CASE WHEN r.program IN ('CRON', 'CROND', 'cron', 'crond') THEN 'service' WHEN r.rule IN ({', '.join(map(str, sorted(own | called)))}) THEN 'unknown' END",
+    }

@@ -27,8 +27,8 @@ _STAMP = re.compile(
     rb"(?:<\d{1,3}>(?:1 )?)?(?:(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?P<day>[ 0-3]?\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,6}))?"
     rb"|(?P<full>\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:[Zz]|[+-]\d\d:?\d\d)?)) +(?=\S)"
 )
-_WRAP = 6
-"""Months that a stamp may lie before the one above it without a new year: lines are nearly in order, a year's end is not."""
+_WRAP = 2
+"""Months by which a stamp lies before the one above it where a new year began: lines are nearly in order, so one month may be disorder."""
 _BACK = dt.timedelta(minutes=5)
 """Lines may be out of order by this much; a jump back by more inside the hour that occurs twice is its second time."""
 _US = dt.timedelta(microseconds=1)
@@ -67,7 +67,7 @@ def _years(
         if isinstance(stamp, tuple):
             if month - stamp[0] >= _WRAP:
                 turn += 1
-            elif month and stamp[0] - month >= _WRAP:  # a line of December among those of January
+            elif turn and (month, stamp[0]) == (1, 12):  # a line of December among those of January
                 turn -= 1
             month, last = stamp[0], stamp
         turns.append(turn)
