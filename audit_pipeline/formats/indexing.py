@@ -10,25 +10,26 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from xxhash import xxh3_128_digest
 
-from audit_pipeline.formats.base import Damage, Format, Keys
+from audit_pipeline.formats.base import Damage, Format
 from audit_pipeline.formats.inflate import inflate
-from audit_pipeline.formats.records import MAX_DAMAGE
+from audit_pipeline.formats.rows import MemberRows, Rows, kept
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.manifest import Entry, Member
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import INDEX_SCHEMA, TIME, index_folder
 
-_DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
+_TOGETHER = 16
+"""Members from which on two threads are worth their start."""
 LAYOUT = 2
 """Raised when index files change in themselves."""
 _DICTIONARY = ["source", "segment", "member", "reason", "detail", "visible_time"]
@@ -47,41 +48,6 @@ class Marker(msgspec.Struct, frozen=True):
     """records of each member, in order: where a member's lines begin"""
     days: dict[str, list[int]]
     """event day to [records, rejects]"""
-
-
-@dataclass
-class _Rows:
-    """Columns of the index while a segment is read; one chunk a member."""
-
-    member: list[int] = field(default_factory=list)
-    line: list[int | None] = field(default_factory=list)
-    key_hash: list[bytes | None] = field(default_factory=list)
-    content_hash: list[bytes | None] = field(default_factory=list)
-    version: list[int | None] = field(default_factory=list)
-    time_us: list[int | None] = field(default_factory=list)
-    day: list[int] = field(default_factory=list)
-    reason: list[str | None] = field(default_factory=list)
-    detail: list[str | None] = field(default_factory=list)
-
-    raw: list[str | None] = field(default_factory=list)
-
-    def add_reject(self, member: int, line: int | None, day: int, reason: str, detail: str, piece: bytes = b"") -> None:
-        """A record, or a part of a member, that is no event."""
-        self.member.append(member)
-        self.line.append(line)
-        self.key_hash.append(None)
-        self.content_hash.append(None)
-        self.version.append(None)
-        self.time_us.append(None)
-        self.day.append(day)
-        self.reason.append(reason)
-        self.detail.append(detail)
-        self.raw.append(kept(piece))
-
-
-def kept(piece: bytes) -> str:
-    """The text of a reject that is kept with it, bounded; the segment has the rest."""
-    return piece[:MAX_DAMAGE].decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def version(form: Format) -> str:
@@ -154,60 +120,54 @@ def _read_marker(lake: Lake, source: str, sequence: int) -> Marker | None:
 
 def _index(lake: Lake, entry: Entry, form: Format) -> list[dt.date]:
     """Read every member of a segment once; write a file a day, then the marker."""
-    rows = _Rows()
-    counts: list[int] = []
-    line = 0
-    for number, data in raw.members(lake, entry, range(len(entry.members))):
-        counts.append(_index_member(rows, entry, number, data, line, form))
-        line += counts[-1]
-    days = dict(_write_days(lake, entry, rows))
+    members = [member for part in _parts(lake, entry, form) for member in part]
+    counts = [member.records for member in members]
+    days = dict(_write_days(lake, entry, Rows.of(members)))
     marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()})
     lake.write(f"{index_folder(entry.source)}/{entry.sequence:08d}.json", msgspec.json.encode(marker))
     return sorted(days)
 
 
-def _index_member(rows: _Rows, entry: Entry, number: int, data: bytes, first_line: int, form: Format) -> int:
-    """Rows of one member; returns how many records it was cut into."""
+def _parts(lake: Lake, entry: Entry, form: Format) -> Iterator[list[MemberRows]]:
+    """The members' rows; those of a large segment are read in two threads, as inflating needs no lock of the interpreter."""
+    numbers = range(len(entry.members))
+    if len(numbers) < _TOGETHER:
+        yield _read(lake, entry, form, numbers)
+        return
+    half = len(numbers) // 2
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda part: _read(lake, entry, form, part), [numbers[:half], numbers[half:]])
+
+
+def _read(lake: Lake, entry: Entry, form: Format, numbers: range) -> list[MemberRows]:
+    return [_index_member(entry, number, data, form) for number, data in raw.members(lake, entry, numbers)]
+
+
+def _index_member(entry: Entry, number: int, data: bytes, form: Format) -> MemberRows:
+    """Rows of one member."""
     member = entry.members[number]
-    day = _fallback_day(entry, number)
+    rows = MemberRows(number, _fallback_day(entry, number))
     if member.error:
-        rows.add_reject(number, None, day, "unreadable", member.error)
-        return 0
+        rows.reject(None, "unreadable", member.error)
+        return rows
     inflated = inflate(data, member.name)
     split = form.split(inflated.data, inflated.whole) if inflated.data or inflated.whole else None
     records = split.records if split else []
+    rows.records = len(records)
     if inflated.fault == "corrupt":  # the checksum fails: nobody can tell which record changed, or into what
         for offset, record in enumerate(records):
-            rows.add_reject(number, first_line + offset, day, "corrupt", inflated.detail, record)
+            rows.reject(offset, "corrupt", inflated.detail, kept(record))
         if not records:
-            rows.add_reject(number, None, day, "corrupt", inflated.detail)
-        return len(records)
-    _add_records(rows, number, first_line, day, records, form.keys(records, _visible(member)))
+            rows.reject(None, "corrupt", inflated.detail)
+        return rows
+    rows.add(records, form.keys(records, _visible(member)))
     damaged = list(split.damaged) if split else []
     if inflated.fault and not any(damage.reason == inflated.fault for damage in damaged):
         damaged.append(Damage(len(inflated.data), inflated.fault, inflated.detail))
     for damage in damaged:
         detail = inflated.detail if damage.reason == inflated.fault and inflated.detail else damage.detail
-        rows.add_reject(
-            number, None, day, damage.reason, f"{detail} (byte {damage.position} of the inflated member)", damage.raw
-        )
-    return len(records)
-
-
-def _add_records(rows: _Rows, number: int, first_line: int, day: int, records: list[bytes], keys: Keys) -> None:
-    rows.member += [number] * len(records)
-    rows.line += range(first_line, first_line + len(records))
-    rows.key_hash += map(xxh3_128_digest, keys.key)
-    rows.content_hash += map(xxh3_128_digest, records)
-    rows.version += keys.version if keys.version is not None else [None] * len(records)
-    rows.time_us += keys.time_us
-    rows.day += [day if time is None else time // _DAY_US for time in keys.time_us]
-    rows.reason += keys.reason
-    rows.detail += keys.detail
-    if any(keys.reason):
-        rows.raw += [None if why is None else kept(record) for why, record in zip(keys.reason, records, strict=True)]
-    else:
-        rows.raw += [None] * len(records)
+        rows.reject(None, damage.reason, f"{detail} (byte {damage.position} of the inflated member)", kept(damage.raw))
+    return rows
 
 
 def _fallback_day(entry: Entry, number: int) -> int:
@@ -216,44 +176,47 @@ def _fallback_day(entry: Entry, number: int) -> int:
     return (moment.date() - _EPOCH).days
 
 
-def _write_days(lake: Lake, entry: Entry, rows: _Rows) -> Iterator[tuple[dt.date, list[int]]]:
-    if not rows.day:
+def _write_days(lake: Lake, entry: Entry, rows: Rows) -> Iterator[tuple[dt.date, list[int]]]:
+    if not len(rows.day):
         return
-    days = np.array(rows.day, dtype=np.int32)
-    members = np.array(rows.member, dtype=np.int64)
     names = pa.array([member.name for member in entry.members], pa.string())
     visible = pa.array(
         [_micros(member.visible_time) if member.visible_from != "collected" else None for member in entry.members],
         pa.int64(),
     ).cast(TIME)
+    members = pa.array(rows.member)
     table = pa.table(
         {
-            "source": _constant(entry.source, len(days)),
-            "day": pa.array(days).cast(pa.date32()),
-            "sequence": pa.array(np.full(len(days), entry.sequence, dtype=np.int64)),
-            "segment": _constant(entry.segment, len(days)),
-            "member": names.take(pa.array(members)),
-            "line": pa.array(rows.line, pa.int64()),
-            "key_hash": pa.array(rows.key_hash, pa.binary(16)),
-            "content_hash": pa.array(rows.content_hash, pa.binary(16)),
-            "version": pa.array(rows.version, pa.int64()),
-            "time": pa.array(rows.time_us, pa.int64()).cast(TIME),
-            "visible_time": visible.take(pa.array(members)),
-            "reason": pa.array(rows.reason, pa.string()),
-            "detail": pa.array(rows.detail, pa.string()),
-            "raw": pa.array(rows.raw, pa.string()),
-        },
-        schema=INDEX_SCHEMA,
-    )
-    for number in np.unique(days):
-        chosen = table.filter(pa.array(days == number))
+            "source": _constant(entry.source, len(rows.day)),
+            "day": pa.array(rows.day).cast(pa.date32()),
+            "sequence": pa.array(np.full(len(rows.day), entry.sequence, dtype=np.int64)),
+            "segment": _constant(entry.segment, len(rows.day)),
+            "member": names.take(members),
+            "visible_time": visible.take(members),
+            **rows.columns,
+        }
+    ).select(INDEX_SCHEMA.names)
+    for number in np.unique(rows.day):
+        chosen = _of_day(table, rows.day, number)
         day = _EPOCH + dt.timedelta(days=int(number))
         with lake.staged(file(entry.source, day, entry.sequence)) as temporary:
             pq.write_table(
-                chosen, temporary, compression=_COMPRESSION, use_dictionary=_DICTIONARY, write_statistics=False
+                chosen.cast(INDEX_SCHEMA),
+                temporary,
+                compression=_COMPRESSION,
+                use_dictionary=_DICTIONARY,
+                write_statistics=False,
             )
         rejects = len(chosen) - chosen["reason"].null_count
         yield day, [len(chosen) - rejects, rejects]
+
+
+def _of_day(table: pa.Table, days: npt.NDArray[np.int32], number: np.int32) -> pa.Table:
+    """The rows of a day: a slice where they lie together, as those of an archive usually do."""
+    found = np.flatnonzero(days == number)
+    if found[-1] - found[0] + 1 == len(found):
+        return table.slice(found[0], len(found))
+    return table.take(pa.array(found))
 
 
 def _constant(value: Any, length: int) -> pa.Array:

@@ -10,7 +10,7 @@ acknowledged; the next collection removes it and collects its members again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -169,8 +169,8 @@ def _remove_unacknowledged(lake: Lake, source: str, sequence: int) -> None:
                     lake.remove(f"raw/{source}/{day}/{name}")
 
 
-def members(lake: Lake, entry: Entry, wanted: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """The bytes of the members with these numbers, in order, as stored."""
+def members(lake: Lake, entry: Entry, wanted: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The bytes of the members with these numbers, in ascending order, as stored."""
     if entry.segment is None:  # nothing was stored, since all its members are empty or could not be read
         yield from ((number, b"") for number in wanted)
         return
@@ -181,7 +181,10 @@ def members(lake: Lake, entry: Entry, wanted: Iterable[int]) -> Iterator[tuple[i
                 file.seek(member.offset)
                 yield number, file.read(member.length)
         return
-    whole = lake.read(entry.segment)  # one request for the segment beats one for each small member
+    if not wanted:
+        return
+    begin, last = entry.members[wanted[0]].offset, entry.members[wanted[-1]]
+    part = lake.read(entry.segment, begin, last.offset + last.length)  # one request beats one for each small member
     for number in wanted:
         member = entry.members[number]
-        yield number, whole[member.offset : member.offset + member.length]
+        yield number, part[member.offset - begin : member.offset - begin + member.length]
