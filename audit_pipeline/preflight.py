@@ -40,7 +40,14 @@ def check(settings: Settings) -> list[Probe]:
     ]
     for name in settings.sources:
         probes += _source(settings, name)
-    probes += [_lake(settings), _state(settings), _smtp(settings), _context(settings), *_own(settings)]
+    probes += [
+        _lake(settings),
+        _state(settings),
+        _smtp(settings),
+        _context(settings),
+        *_own(settings),
+        *_controls(settings),
+    ]
     return probes
 
 
@@ -59,6 +66,7 @@ def _own(settings: Settings) -> list[Probe]:
     from audit_pipeline.detections.run import rule_errors, rules
     from audit_pipeline.kpis.catalogue import load
     from audit_pipeline.noise.rules import load as load_noise
+    from audit_pipeline.quality.suite import load_usable
 
     kpis, kpi_errors = load(settings)
     noise, noise_errors = load_noise(settings)
@@ -66,6 +74,7 @@ def _own(settings: Settings) -> list[Probe]:
         settings.clock_for(settings.start).now().date() if settings.clock == "simulated" else SystemClock().now().date()
     )
     broken = [Probe("noise rule", False, str(error)) for error in noise_errors]
+    broken += [Probe("expectations", False, str(error)) for error in load_usable(settings)[1].values()]
     broken += [
         Probe("noise rule", one.rule.expires > today, _until(one.rule, today))
         for one in noise
@@ -75,6 +84,31 @@ def _own(settings: Settings) -> list[Probe]:
     broken += [Probe("kpi", False, str(error)) for error in kpi_errors]
     counts = f"{len(rules(settings))} rules, {len(kpis)} KPIs can run; {len(noise)} noise rules"
     return [Probe("rules and KPIs", True, counts), *broken]
+
+
+def _controls(settings: Settings) -> list[Probe]:
+    """Control files and the scope: what the monthly report would say of them is said here."""
+    from audit_pipeline.reports.controls.catalogue import ControlsError, frameworks, scopes
+
+    known, errors = frameworks(settings)
+    broken = [Probe("controls", False, str(error)) for error in errors]
+    try:
+        declared = scopes(settings)
+    except ControlsError as error:
+        return [*broken, Probe("scope", False, str(error))]
+    unknown = sorted(set(declared) - {one.framework for one in known})
+    if unknown:
+        broken.append(
+            Probe(
+                "scope",
+                False,
+                f"{', '.join(unknown)}: no such framework; known are {', '.join(one.framework for one in known)}",
+            )
+        )
+    absent = sorted({name for one in declared.values() for name in one.sources} - set(settings.sources))
+    if absent:
+        broken.append(Probe("scope", False, f"{', '.join(absent)}: no such source is configured"))
+    return [Probe("controls", True, f"{len(known)} frameworks, scope declared for {len(declared)}"), *broken]
 
 
 def _context(settings: Settings) -> Probe:

@@ -37,6 +37,7 @@ _PARTS = {
     "reported": "editions of days",
     "corrections": "corrections",
     "controls": "controls",
+    "noise": "exceptions",
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""

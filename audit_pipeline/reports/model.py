@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import asked, coverage, inputs, measures, method, wording
+from audit_pipeline.reports import asked, coverage, exceptions, inputs, measures, method, wording
 from audit_pipeline.settings import Settings
 
 VERSION = 1
@@ -52,7 +52,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "changes": asked.changes(found, findings, sources),
         "failures": coverage.failures(sources),
         "kpis": kpis,
-        "noise": [],
+        "noise": exceptions.noise(found, day),
         "people": asked.people(found),
         "method": method.method(found),
         "evidence": evidence,

@@ -10,7 +10,17 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import asked, coverage, inputs, measures, method, period_parts, pseudonyms, wording
+from audit_pipeline.reports import (
+    asked,
+    coverage,
+    exceptions,
+    inputs,
+    measures,
+    method,
+    period_parts,
+    pseudonyms,
+    wording,
+)
 from audit_pipeline.reports.controls.table import controls
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.inputs import Row
@@ -64,7 +74,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "changes": period_parts.changes(found, findings),
         "failures": coverage.failures(sources),
         "kpis": kpis,
-        "noise": [],
+        "noise": exceptions.noise(found, days[0]),
         "reviews": calendar,
         "reported": period_parts.reported(found, calendar),
         "corrections": period_parts.corrections(found),
