@@ -23,7 +23,7 @@ from audit_pipeline.lake.views import connect
 from audit_pipeline.quality import words
 from audit_pipeline.quality.expectations import EXAMPLES, Outcome, judge
 from audit_pipeline.quality.profile import CONDITIONS, LAG, Profile, profile
-from audit_pipeline.quality.suite import CHECKS, load
+from audit_pipeline.quality.suite import CHECKS, FOLDER, load_usable
 from audit_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ _ABOUT: dict[str, _About] = {
 def check(settings: Settings, lake: Lake, day: dt.date) -> dict[str, list[Outcome]]:
     """Judge a day; outcomes by check (`accounting`, `fields`, `timeliness`), in the suite's order.
 
-    Raises:
-        ConfigError: a suite beside pipeline.yaml cannot be used.
+    A suite beside pipeline.yaml that cannot be used is a crashed outcome of each check, since nobody can tell which it was meant for.
     """
-    suite = load(settings)
+    suite, errors = load_usable(settings)
     con = connect(lake, since=day - DAY, until=day, tables=["events", "rejects", "completeness"])
     try:
         rows = frame(settings, lake, day, con)
@@ -105,7 +104,12 @@ def check(settings: Settings, lake: Lake, day: dt.date) -> dict[str, list[Outcom
         shown_outcomes = [_with_examples(con, settings, day, one, shown[one.name]) for one in outcomes]
     finally:
         con.close()
-    return {name: [one for one in shown_outcomes if one.check == name] for name in CHECKS}
+    broken = [
+        Outcome(f"{FOLDER}/{file}", name, "error", "a suite that can be read", "crashed", exception=str(error))
+        for name in CHECKS
+        for file, error in errors.items()
+    ]
+    return {name: [one for one in [*shown_outcomes, *broken] if one.check == name] for name in CHECKS}
 
 
 def frame(settings: Settings, lake: Lake, day: dt.date, con: duckdb.DuckDBPyConnection) -> pd.DataFrame:

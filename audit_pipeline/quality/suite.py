@@ -5,7 +5,6 @@ Belongs here: form and loading. Not here: judging (`expectations`) or the frame 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -57,15 +56,27 @@ def load(settings: Settings) -> list[Expected]:
     Raises:
         ConfigError: a file is no suite; names file, key and remedy.
     """
+    found, errors = load_usable(settings)
+    for error in errors.values():
+        raise error
+    return found
+
+
+def load_usable(settings: Settings) -> tuple[list[Expected], dict[str, ConfigError]]:
+    """The same without the files that are no suite, and what is wrong with each: one broken file must not cost a night its checks."""
     found: dict[str, Expected] = {}
+    errors: dict[str, ConfigError] = {}
     with resources.as_file(resources.files(__package__) / "suites" / "completeness.yaml") as own:
         found.update({one.name: one for one in _read(own)})
     for file in sorted((settings.root / FOLDER).glob("*.yaml")):
-        found.update({one.name: one for one in _read(file)})
-    return list(found.values())
+        try:
+            found.update({one.name: one for one in _read(file)})
+        except ConfigError as error:
+            errors[file.name] = error
+    return list(found.values()), errors
 
 
-def _read(file: Path) -> Iterator[Expected]:
+def _read(file: Path) -> list[Expected]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
         suite = _Suite.model_validate(data)
@@ -81,4 +92,4 @@ def _read(file: Path) -> Iterator[Expected]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{file}: {', '.join(twice)} stands there twice. Give each expectation a name of its own.")
-    yield from suite.expectations
+    return suite.expectations

@@ -274,6 +274,19 @@ def test_a_suite_of_the_user_s_that_is_broken_is_crashed_not_failed(tmp_path: Pa
     assert outcomes(world)["at_least_ten"].state == "crashed"
 
 
+def test_a_suite_that_cannot_be_read_does_not_cost_a_night_its_checks(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write(tmp_path, "expectations: [{name: a}]")
+    world.night(START, np.arange(100, dtype=np.int64))
+    found = check(world.settings, world.lake, START)
+    for wanted in found.values():
+        broken = wanted[-1]
+        assert (broken.name, broken.state) == ("expectations/own.yaml", "crashed")
+        assert "expectations.0.check" in (broken.exception or "")
+        assert len(wanted) > 1
+    assert outcomes(world)["every_record_accounted_for"].state == "pass"
+
+
 def test_judging_a_day_is_quick(tmp_path: Path) -> None:
     """200,000 events: a fifth of the day that is promised half a second; a generous bound for a shared machine."""
     world = World(tmp_path)
