@@ -259,3 +259,32 @@ def test_the_page_shows_rows_and_no_share_of_a_framework(company: Company) -> No
     assert "10.4.1" in page.plain(section)
     csv = company.lake.read(f"{edition.folder}/controls.csv").decode().splitlines()
     assert len(csv) == 1 + sum(len(one["rows"]) for one in edition.report["controls"]["frameworks"])
+
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def block(page: str) -> str:
+    """The one YAML example of a page."""
+    return (DOCS / page).read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+
+
+def test_the_examples_of_the_documentation_work(company: Company) -> None:
+    folder = company.settings.root / "controls"
+    folder.mkdir()
+    (folder / "house_rules.yaml").write_text(block("how-to/add-a-control.md"))
+    own_scope = {"house_rules": {"systems": ["cloudtrail_prod"], **SCOPE}}
+    declare(company, block("how-to/compliance-report.md") + yaml.safe_dump(own_scope))
+    report = month(company)
+    house = rows(report, "house_rules")
+    assert [row["state"] for row in house.values()] == ["operated", "not_evaluated"]
+    pci = rows(report, "pci_dss")
+    assert pci["10.3.1"]["state"] == "not_applicable"
+    assert "card vault" in pci["10.2.1"]["checks"][0]["why"][0]["why"]
+
+
+def test_every_check_stands_in_the_documentation() -> None:
+    text = (DOCS / "how-to/add-a-control.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)", text, re.MULTILINE))
+    assert listed == set(checks.CHECKS)
+    assert all(f"`{name}`" in text for name in checks.PENDING)
