@@ -19,7 +19,9 @@ from audit_pipeline.formats.base import Framing, Keys, Split, json_record
 from audit_pipeline.formats.places import Places, json_places
 from audit_pipeline.formats.records import split_json
 
-_NAME = re.compile(r"(?:^|[/\\])\d+_CloudTrail(?:-Insight)?_[A-Za-z0-9-]+_(\d{8}T\d{4})Z_[^/\\]*$")
+_NAME = re.compile(
+    r"(?:^|[/\\])\d+_CloudTrail(?:-Insight)?_[A-Za-z0-9-]+_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_[^/\\]*$", re.ASCII
+)
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
@@ -28,6 +30,7 @@ _EARLIEST_US = (dt.datetime(2000, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta
 _LATEST_US = (dt.datetime(2100, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
 _MAX_STAMP = 64
 _CONTAINERS = ("Records", "Events")
+_DOCUMENT = b'{"Records":['
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -149,7 +152,9 @@ class CloudTrail:
 
     def framing(self, head: bytes) -> Framing:
         """Lines only where the first one is an event by itself: then the file may grow."""
-        first = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
+        first = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0]
+        if first.startswith(_DOCUMENT):  # the usual case, without reading its first 64 kB
+            return "document"
         try:
             fields = _LOOSE.decode(first)
         except _UNREADABLE:
@@ -161,7 +166,7 @@ class CloudTrail:
         """`ACCOUNT_CloudTrail_REGION_20210729T2355Z_RANDOM.json.gz`: when CloudTrail delivered the file, to the minute."""
         match = _NAME.search(name)
         try:
-            return dt.datetime.strptime(match[1], "%Y%m%dT%H%M").replace(tzinfo=dt.UTC) if match else None
+            return dt.datetime(*map(int, match.groups()), tzinfo=dt.UTC) if match else None  # type: ignore[arg-type,misc]
         except ValueError:
             return None
 

@@ -90,6 +90,11 @@ def inflate_head(data: bytes, name: str = "", size: int = 2**16) -> bytes:
     encoding = encoding_of(data[:64], name)
     if encoding == "plain":
         return data[:size]
+    if encoding == "gzip":
+        try:
+            return bytes(isal_zlib.decompressobj(31).decompress(data, size))
+        except _ISAL_ERROR:
+            pass  # in small steps, up to the damage
     out, _, _ = _feed(_decoder(encoding), data, 0, 4096, size)
     return b"".join(out)[:size]
 
