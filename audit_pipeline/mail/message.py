@@ -24,7 +24,7 @@ from audit_pipeline.clock import Clock
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.mail.audience import EVERYBODY, subject
 from audit_pipeline.mail.corrections import Correction
-from audit_pipeline.reports import asked, coverage, page, picture, pseudonyms, text
+from audit_pipeline.reports import asked, coverage, page, picture, pseudonyms, text, wording
 from audit_pipeline.settings import Settings
 
 WORDS = 180
@@ -118,6 +118,7 @@ def _values(
         "explained": _explanations(report) if detail == "full" else {},
         "corrections": [line for one in corrections for line in _lines(one, detail)],
         "headline": _headline(report),
+        "edition": wording.edition(report) if "settles_at" in report else f"edition {report['edition']}",
     }
 
 

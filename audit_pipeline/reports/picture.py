@@ -15,12 +15,12 @@ from audit_pipeline.reports import charts
 from audit_pipeline.reports.coverage import VERDICT_WORDS
 from audit_pipeline.reports.text import visible
 
-WIDTH, SCALE, ROW, TOP = 592, 2, 26, 30
+WIDTH, SCALE, ROW, TOP = 592, 2, 30, 30
 MOST_SOURCES = 12
 _FONT = Path(__file__).with_name("fonts") / "DejaVuSans-subset.ttf"
-_NAMES, _CELLS, _WORDS = 25, 158, 494
+_NAMES, _CELLS, _WORDS = 8, 168, 488
 _STYLE = Markup("""
-text{font-family:"DejaVu Sans";font-size:11px;fill:#5b616b}.name{fill:#16191d;font-size:12px}
+text{font-family:"DejaVu Sans";font-size:14px;fill:#5b616b}.name{fill:#16191d;font-size:14px}
 .c-below{fill:#cfe3e2}.c-usual{fill:#8fbcbd}.c-above{fill:#1f6b75}.c-more{fill:none;stroke:#ffffff;stroke-width:1.6}.c-proof{stroke:#16191d;stroke-width:2}
 .c-partial{fill:#fdf3df}.c-hatch{stroke:#9a5b00;stroke-width:1.6;fill:none}
 .c-missing{fill:#ffffff;stroke:#b3261e;stroke-width:2}.c-cross{stroke:#b3261e;stroke-width:2}
@@ -34,7 +34,7 @@ def strips_svg(report: dict[str, Any]) -> Markup:
     height = TOP + ROW * len(shown) + 8
     rows = Markup("").join(_row(row, TOP + ROW * index) for index, row in enumerate(shown))
     days = report["days"]
-    axis = Markup('<text x="{}" y="18">{}</text><text x="{}" y="18" text-anchor="end">{}</text>').format(
+    axis = Markup('<text x="{}" y="20">{}</text><text x="{}" y="20" text-anchor="end">{}</text>').format(
         _CELLS, days[0][5:], _WORDS - 8, days[-1][5:]
     )
     return Markup(
@@ -48,8 +48,8 @@ def _row(row: dict[str, Any], y: int) -> Markup:
     cells = Markup("").join(
         charts.cell(day, _CELLS + step * index, y, step - 3, ROW - 7) for index, day in enumerate(row["days"])
     )
-    name = Markup('<text class="name" x="{}" y="{}">{}</text>').format(_NAMES, y + 14, visible(row["name"], 18))
-    word = Markup('<text x="{}" y="{}">{}</text>').format(_WORDS, y + 14, VERDICT_WORDS[row["today"]["verdict"]])
+    name = Markup('<text class="name" x="{}" y="{}">{}</text>').format(_NAMES, y + 17, visible(row["name"], 18))
+    word = Markup('<text x="{}" y="{}">{}</text>').format(_WORDS, y + 17, VERDICT_WORDS[row["today"]["verdict"]])
     return name + cells + word
 
 

@@ -237,3 +237,65 @@ def test_nothing_to_do_is_said_too(company: Company, report: Report) -> None:
     assert "SIMULATED" not in html + plain
     _, plain, _ = parts(make(company, {**calm, "not_computed": ["detections"]}))
     assert "NEEDS YOU\n- no rule has run" in plain
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours (WCAG 2.2, 1.4.3)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("state", ["good", "attention", "bad"])
+def test_text_stands_out_in_light_and_dark(company: Company, report: Report, state: str) -> None:
+    html, _, _ = parts(make(company, {**report, "state": state}))
+    style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)[0]
+    plates = dict(re.findall(r'class="(good|attention|bad|warn)" bgcolor="(#[0-9a-f]{6})"', html))
+    assert set(plates) == {state, "warn"}
+    for name, plate in plates.items():
+        (colour,) = set(re.findall(rf'class="{name}"[^>]*;color:(#[0-9a-f]{{6}})', html))
+        assert contrast(colour, plate) >= 4.5, name
+    for colour in set(re.findall(r'class="(?:ink|soft|late|link|sim)[^>]*[;"]color:(#[0-9a-f]{6})', html)):
+        assert contrast(colour, "#ffffff") >= 4.5, colour
+    dark = dict(re.findall(r"\.(\w+)\{([^}]*)\}", style.split("prefers-color-scheme:dark)")[1]))
+    card = re.findall(r"background-color:(#[0-9a-f]{6})", dark["card"])[0]
+    shown = set(re.findall(r'class="([^"]+)"', html))
+    used = {name for names in shown for name in names.split()} & set(dark) - {"page", "card", "rule"}
+    assert {"ink", "soft", "late", "link", "sim", "warn", state} <= used
+    for name in used:
+        own = re.findall(r"background-color:(#[0-9a-f]{6})", dark[name])
+        (colour,) = re.findall(r"(?<!-)color:(#[0-9a-f]{6})", dark[name])
+        assert contrast(colour, own[0] if own else card) >= 4.5, name
+
+
+def test_what_has_a_colour_of_its_own_has_one_in_the_dark_too(company: Company, report: Report) -> None:
+    html, _, _ = parts(make(company, report))
+    body = html.split("</style>")[1]
+    bare = [tag for tag in re.findall(r"<(?:td|span|h1|h2|a)\b[^>]*[;\"]color:#[^>]*>", body) if "class=" not in tag]
+    assert bare == []
+
+
+def test_a_screen_reader_finds_its_way(company: Company, report: Report) -> None:
+    html, _, _ = parts(make(company, report))
+    assert html.count('role="main"') == 1
+    assert '<html lang="en">' in html
+    assert re.search(r"<title>[^<]+</title>", html)
+    assert html.count("<h1") == 1
+    assert [seen(one) for one in re.findall(r"<h2.*?</h2>", html)] == ["Needs you", "Changed"]
+    assert all('role="presentation"' in tag for tag in re.findall(r"<table[^>]*>", html))
+    for tag in re.findall(r"<img[^>]*>", html):
+        assert re.search(r'alt="[^"]{20,}"', tag)
+        assert re.search(r'width="\d+" height="\d+"', tag)
+
+
+def test_a_hostile_report_stays_short_too(company: Company, report: Report) -> None:
+    assert len(report["decisions"]) > len(PAYLOADS), "names that try to break out, one a finding"
+    for one in (report, {**report, "provisional": ["linux_edge"]}):
+        html, plain, _ = parts(make(with_names(company), one))
+        assert max(text.words(page.plain(html)), text.words(plain)) <= WORDS
+        assert len(html.encode()) < 80_000
