@@ -104,10 +104,10 @@ def explain(settings: Settings, kpi_id: str, day: dt.date | None = None, scope: 
 def _first(reader: Reader, con: duckdb.DuckDBPyConnection, drill: str, span: Span) -> list[dict[str, Any]]:
     """The first rows, in the order of time where there is one."""
     names = reader.rows(con, f"SELECT * FROM (\n{drill}\n) LIMIT 0", span).column_names
-    order = next((name for name in ("time", "day", "since", "first_day") if name in names), None)
+    order = [name for name in ("time", "day", "since", "first_day", "x_segment", "x_line") if name in names]
     columns = ", ".join(f'"{name}"' for name in _SHOWN if name in names)
-    ordered = f'ORDER BY "{order}", ALL' if order else "ORDER BY ALL"
-    sql = f"SELECT {columns} FROM (\n{drill}\n) {ordered} LIMIT {FIRST}"
+    ordered = ", ".join(f'"{name}"' for name in order) or "ALL"
+    sql = f"SELECT {columns} FROM (\n{drill}\n) ORDER BY {ordered} LIMIT {FIRST}"
     return told(reader.rows(con, sql, span).to_pylist())
 
 

@@ -73,42 +73,59 @@ def measure_period(
     known, errors = load(settings)
     before = _before(settings, lake, start, end, tables) if compare else {}
     stored = _stored(lake, start, end)
-    reader, span = Reader(settings, lake, end, tables, known.values()), Span.whole(start, end)
+    span = Span.whole(start, end)
     rows: list[dict[str, Any]] = []
     details: dict[str, list[dict[str, Any]]] = {}
-    for kpi in known.values():
-        mine = {scope: days for (kpi_id, scope), days in stored.items() if kpi_id == kpi.id}
-        try:
-            found, explained = _measure(reader, kpi, span, mine)
-        except (duckdb.Error, KpiError) as error:
-            errors.append(error if isinstance(error, KpiError) else KpiError(kpi.file, str(error).splitlines()[0]))
-            found, explained = {"all": (None, ())}, []
-        details |= {kpi.id: explained} if explained else {}
-        for scope, (measured, used) in sorted(found.items(), key=lambda item: (item[0] != "all", item[0])):
-            verdicts = [_stored_of(mine, scope, day).verdict for day in used]
-            rows.append(_row(kpi, scope, span, measured, used, verdicts, before.get((kpi.id, scope))))
+    with _Days(Reader(settings, lake, end, tables, known.values()), span) as opened:
+        for kpi in known.values():
+            mine = {scope: days for (kpi_id, scope), days in stored.items() if kpi_id == kpi.id}
+            try:
+                found, explained = _measure(opened, kpi, mine)
+            except (duckdb.Error, KpiError) as error:
+                errors.append(error if isinstance(error, KpiError) else KpiError(kpi.file, str(error).splitlines()[0]))
+                found, explained = {"all": (None, ())}, []
+            details |= {kpi.id: explained} if explained else {}
+            for scope, (measured, used) in sorted(found.items(), key=lambda item: (item[0] != "all", item[0])):
+                verdicts = [_stored_of(mine, scope, day).verdict for day in used]
+                rows.append(_row(kpi, scope, span, measured, used, verdicts, before.get((kpi.id, scope))))
     return Period(pa.Table.from_pylist(rows, schema=SCHEMA), details, errors)
 
 
-_Days = dict[dt.date, Stored]
+_ByDay = dict[dt.date, Stored]
 _Used = tuple[dt.date, ...]
 
 
-def _stored(lake: Lake, start: dt.date, end: dt.date) -> dict[tuple[str, str], _Days]:
-    found: defaultdict[tuple[str, str], _Days] = defaultdict(dict)
+class _Days(contextlib.ExitStack):
+    """The connections of a period: most KPIs and scopes use the same days."""
+
+    def __init__(self, reader: Reader, span: Span) -> None:
+        super().__init__()
+        self.reader, self.span = reader, span
+        self._open: dict[tuple[_Used, int], duckdb.DuckDBPyConnection] = {}
+
+    def con(self, used: _Used, look_back: int) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the events of these days."""
+        if (used, look_back) not in self._open:
+            opened = self.reader.open(Span(self.span.first, self.span.last, used), look_back)
+            self._open[used, look_back] = self.enter_context(contextlib.closing(opened))
+        return self._open[used, look_back]
+
+
+def _stored(lake: Lake, start: dt.date, end: dt.date) -> dict[tuple[str, str], _ByDay]:
+    found: defaultdict[tuple[str, str], _ByDay] = defaultdict(dict)
     with connect(lake, since=start, until=end, tables=["kpis"]) as con:
         for kpi_id, scope, period, has, heard, verdict in con.sql(_STORED).fetchall():
             found[kpi_id, scope][dt.date.fromisoformat(period)] = Stored(has, heard, verdict)
     return found
 
 
-def _stored_of(mine: Mapping[str, _Days], scope: str, day: dt.date) -> Stored:
+def _stored_of(mine: Mapping[str, _ByDay], scope: str, day: dt.date) -> Stored:
     """What is stored of a day: the scope's own row, else what is said of all."""
     nothing = Stored(has=False, heard=False, verdict="unknown")
     return mine.get(scope, {}).get(day) or mine.get("all", {}).get(day) or nothing
 
 
-def _used(kpi: Kpi, mine: Mapping[str, _Days], scope: str, days: _Used) -> _Used:
+def _used(kpi: Kpi, mine: Mapping[str, _ByDay], scope: str, days: _Used) -> _Used:
     """The days that enter; what is not made of a day's events needs only that the day was computed."""
     return tuple(day for day in days if _enters(kpi, _stored_of(mine, scope, day)))
 
@@ -120,9 +137,10 @@ def _enters(kpi: Kpi, one: Stored) -> bool:
 
 
 def _measure(
-    reader: Reader, kpi: Kpi, span: Span, mine: Mapping[str, _Days]
+    opened: _Days, kpi: Kpi, mine: Mapping[str, _ByDay]
 ) -> tuple[dict[str, tuple[Measured | None, _Used]], list[dict[str, Any]]]:
     """By scope what was measured over its days, and these; and the details over the days of `all`."""
+    reader, span = opened.reader, opened.span
     sets: defaultdict[_Used, set[str]] = defaultdict(set)
     for scope in {"all", *mine} if "all" in kpi.scopes else set(mine):
         sets[_used(kpi, mine, scope, span.days)].add(scope)
@@ -133,11 +151,11 @@ def _measure(
             found |= dict.fromkeys(scopes, (None, ()))
             continue
         part = Span(span.first, span.last, used)
-        with contextlib.closing(reader.open(part, kpi.look_back)) as con:
-            measured = reader.measure(con, kpi, part)
-            found |= {scope: (measured.get(scope), used) for scope in scopes}
-            if "all" in scopes:
-                explained = told(reader.details(con, kpi, part))
+        con = opened.con(used, kpi.look_back)
+        measured = reader.measure(con, kpi, part)
+        found |= {scope: (measured.get(scope), used) for scope in scopes}
+        if "all" in scopes:
+            explained = told(reader.details(con, kpi, part))
     return found, explained
 
 
