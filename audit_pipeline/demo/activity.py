@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from audit_pipeline.clock import midnight
 from audit_pipeline.demo import cloudtrail, rhythm
+from audit_pipeline.demo.calendar import Calendar
 from audit_pipeline.demo.company import Actor, Company
 from audit_pipeline.demo.operations import CATALOGUE, GLOBAL_REGION, REGIONS, ROLE_USES
 
@@ -37,8 +38,11 @@ class Record(NamedTuple):
 class Day:
     """Makes the records of one UTC day; everything is drawn from the day's own generator."""
 
-    def __init__(self, company: Company, forms: cloudtrail.Forms, day: dt.date, rng: np.random.Generator) -> None:
+    def __init__(
+        self, company: Company, forms: cloudtrail.Forms, day: dt.date, rng: np.random.Generator, calendar: Calendar
+    ) -> None:
         self.company = company
+        self.calendar = calendar
         self.forms = forms
         self.day = day
         self.rng = rng
@@ -53,7 +57,7 @@ class Day:
         found += self._root_user()
         starts = {actor.account: start for actor, start in present}
         acting = [actor for actor in self.company.actors if actor.kind == "service" or actor.account in starts]
-        weights = np.array([rhythm.day_weight(actor, self.day) for actor in acting])
+        weights = np.array([self.calendar.weight(actor, self.day) for actor in acting])
         counts = self.rng.multinomial(max(0, n - len(found)), weights / weights.sum())
         for actor, count in zip(acting, counts.tolist(), strict=True):
             found += self._calls(actor, count, starts.get(actor.account, 0))
@@ -69,7 +73,7 @@ class Day:
         draws = self.rng.random(len(self.company.people))
         found = []
         for actor, draw in zip(self.company.people, draws.tolist(), strict=True):
-            share = rhythm.day_weight(actor, self.day) / actor.activity
+            share = self.calendar.weight(actor, self.day) / actor.activity
             if draw < (_AT_WORK if share == 1.0 else share):
                 found.append((actor, rhythm.session_start(actor, self.day, self.rng)))
         return found
@@ -106,7 +110,7 @@ class Day:
     def _root_user(self) -> list[Record]:
         """The account's root user, with a second factor, about once in three weeks."""
         root = self.company.root
-        if self.rng.random() > 0.07 or self.day.weekday() not in root.weekdays:
+        if self.rng.random() > 0.07 or not self.calendar.is_working(self.day):
             return []
         start = rhythm.session_start(root, self.day, self.rng)
         sign_in = self._sign_in(root, start, root.addresses[0], root.agents[0], "success")

@@ -21,7 +21,12 @@ from audit_pipeline.demo.operations import ACCOUNT, REGIONS
 
 FASTEST_S = 120
 """A record is delivered at least this long after its event; files follow each other by 5 to 10 minutes, so after 12 at the most."""
-LATE_SHARE, LATE_S = 0.003, (3600, 30 * 3600 - 600)
+LATE_SHARE, LATE_S = 0.014, (3600, 30 * 3600 - 600)
+"""On a day on which deliveries are disturbed, the share of records that come late, and by how much."""
+_DISTURBED = 5
+"""Every fifth day is one."""
+_BUSY, _OFTEN, _SELDOM = 15_000, (5, 11), (20, 41)
+"""Events a day from which files follow each other often; minutes between files then, and below (by 20 to 40)."""
 COPIED_FILES, REPEATED_RECORDS = 0.01, 0.001
 _AHEAD_MINUTES = 34 * 60
 _ALNUM = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"))
@@ -29,12 +34,17 @@ _ALNUM = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 Ints = NDArray[np.int64]
 
 
+def late_share(number: int) -> float:
+    """The share of records of the day of this number, from 0, that are delivered late."""
+    return LATE_SHARE if number % _DISTURBED == _DISTURBED - 2 else 0.0
+
+
 class Schedule:
     """The delivery times of one region, drawn for the whole period; minutes since the first day's midnight."""
 
-    def __init__(self, days: int, rng: np.random.Generator) -> None:
+    def __init__(self, days: int, rng: np.random.Generator, every: tuple[int, int] = _OFTEN) -> None:
         n = (days * 1440 + _AHEAD_MINUTES) // 5
-        minutes = np.cumsum(rng.integers(5, 11, n))
+        minutes = np.cumsum(rng.integers(*every, n))
         self.minutes: Ints = minutes[: int(np.searchsorted(minutes, days * 1440 + _AHEAD_MINUTES))]
         self.names = _random_names(rng, len(self.minutes))
         self.copied = rng.random(len(self.minutes)) < COPIED_FILES
@@ -53,11 +63,13 @@ def _random_names(rng: np.random.Generator, n: int) -> list[str]:
 class Deliveries:
     """Takes records day by day and writes each file as soon as it can no longer grow."""
 
-    def __init__(self, folder: Path, start: dt.date, days: int, seed: int) -> None:
+    def __init__(self, folder: Path, start: dt.date, days: int, seed: int, a_day: float) -> None:
+        """`a_day`: about how many events a day there are; a thin trail is delivered in fewer, fuller files."""
+        every = _OFTEN if a_day >= _BUSY else _SELDOM
         self._folder = folder
         self._start = midnight(start)
         self._schedules = [
-            Schedule(days, np.random.default_rng([seed, 1_000_000 + region])) for region in range(len(REGIONS))
+            Schedule(days, np.random.default_rng([seed, 1_000_000 + region]), every) for region in range(len(REGIONS))
         ]
         self._waiting: list[dict[int, list[tuple[int, str]]]] = [{} for _ in REGIONS]
         self.files = 0

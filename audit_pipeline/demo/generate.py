@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit_pipeline.clock import DAY, rfc3339
-from audit_pipeline.demo import rhythm
 from audit_pipeline.demo import stories as planning
 from audit_pipeline.demo.activity import Day, Record
+from audit_pipeline.demo.calendar import Calendar
 from audit_pipeline.demo.cloudtrail import Forms
 from audit_pipeline.demo.company import Company
-from audit_pipeline.demo.delivery import FASTEST_S, LATE_S, LATE_SHARE, REPEATED_RECORDS, Deliveries
+from audit_pipeline.demo.delivery import FASTEST_S, LATE_S, REPEATED_RECORDS, Deliveries, late_share
 from audit_pipeline.demo.operations import ACCOUNT
 from audit_pipeline.errors import UserError
 
@@ -46,6 +46,9 @@ class Story:
     actor: str | None = None
     person: str | None = None
     addresses: tuple[str, ...] = ()
+    source: str = "cloudtrail"
+    detail: str | None = None
+    """a service, host or name that it is about"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def generate(
     seed: int = DEFAULT_SEED,
     events: int = 320_000,
     stories: bool = True,
+    calendar: Calendar | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Truth:
     """Write `root/logs/AWSLogs/...` for the `days` UTC days up to `end`, and `root/truth.json`.
@@ -98,6 +102,7 @@ def generate(
         seed: whatever is drawn is drawn from it.
         events: about how many events over all days (before a silence takes its own away).
         stories: whether to plant a silence and a burst of failed sign-ins.
+        calendar: days off and who is new; by default every week is like the other.
         progress: called after each day with the days done and `days`.
 
     Raises:
@@ -105,7 +110,7 @@ def generate(
     """
     try:
         unfinished = _prepare(root)
-        truth = _generate(unfinished, days, end, seed, events, stories, progress)
+        truth = _generate(unfinished, days, end, seed, events, stories, calendar or Calendar(), progress)
         _finish(root, unfinished, truth)
     except UserError:
         shutil.rmtree(root / _UNFINISHED, ignore_errors=True)
@@ -138,19 +143,19 @@ def _finish(root: Path, unfinished: Path, truth: Truth) -> None:
 
 
 def _generate(
-    folder: Path, days: int, end: dt.date, seed: int, events: int, with_stories: bool, progress: Callable[[int, int], None] | None
+    folder: Path, days: int, end: dt.date, seed: int, events: int, with_stories: bool, calendar: Calendar, progress: Callable[[int, int], None] | None
 ) -> Truth:  # fmt: skip
     start = end - (days - 1) * DAY
     company = Company.make(seed)
-    plan = planning.plan(company, start, days, seed) if with_stories else None
+    plan = planning.plan(company, start, days, seed, calendar) if with_stories else None
     forms = Forms(company, seed, start)
-    deliveries = Deliveries(folder, start, days, seed)
+    deliveries = Deliveries(folder, start, days, seed, events / days)
     told: list[tuple[int, int, int]] = []
     silenced = 0
-    for number, count in enumerate(_shares(company, start, days, events)):
-        day = Day(company, forms, start + number * DAY, np.random.default_rng([seed, number]))
+    for number, count in enumerate(_shares(company, calendar, start, days, events)):
+        day = Day(company, forms, start + number * DAY, np.random.default_rng([seed, number]), calendar)
         made = day.records(count)
-        fate = _Fate.draw(made, day, plan)
+        fate = _Fate.draw(made, day, plan, late_share(number))
         silenced += len(made) - int(fate.logged.sum())
         planted = planning.burst_records(day, plan.burst, seed) if plan and plan.burst.day == day.day else []
         told.append(_deliver(deliveries, number, made, fate, planted))
@@ -161,9 +166,9 @@ def _generate(
     return _truth(start, seed, deliveries, told, _stories(plan, silenced))
 
 
-def _shares(company: Company, start: dt.date, days: int, events: int) -> list[int]:
+def _shares(company: Company, calendar: Calendar, start: dt.date, days: int, events: int) -> list[int]:
     """The events of each day, by how many people and services work on it."""
-    weights = [sum(rhythm.day_weight(actor, start + at * DAY) for actor in company.actors) for at in range(days)]
+    weights = [sum(calendar.weight(actor, start + at * DAY) for actor in company.actors) for at in range(days)]
     upto = np.rint(np.cumsum(weights) / sum(weights) * events).astype(int)
     return np.diff(upto, prepend=0).tolist()  # type: ignore[no-any-return]
 
@@ -178,8 +183,8 @@ class _Fate:
     logged: NDArray[np.bool_]
 
     @classmethod
-    def draw(cls, made: list[Record], day: Day, plan: planning.Plan | None) -> _Fate:
-        late = day.rng.random(len(made)) < LATE_SHARE
+    def draw(cls, made: list[Record], day: Day, plan: planning.Plan | None, share: float) -> _Fate:
+        late = day.rng.random(len(made)) < share
         lag = np.where(late, day.rng.integers(*LATE_S, len(made)), FASTEST_S)
         repeated = day.rng.random(len(made)) < REPEATED_RECORDS
         return cls(

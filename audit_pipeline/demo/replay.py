@@ -9,18 +9,26 @@ import datetime as dt
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock
+from audit_pipeline.demo.plot import ORDINARY_DAYS, Plot
 from audit_pipeline.errors import UsageError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
 from audit_pipeline.terminal import say
 
+if TYPE_CHECKING:
+    from audit_pipeline.nights import DayState
+
+_SHOWN = 4
+"""Days that are told of one source, at most"""
 _MARK = ".audit-pipeline-demo"
 
 
-def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: int, stories: bool) -> int:
+def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: int | None, stories: bool) -> int:
     """Everything of `audit-pipeline demo`; the exit code (0 when every night ran: what the nights found is the point of it)."""
     from audit_pipeline.demo.stories import FEWEST_DAYS
 
@@ -34,10 +42,12 @@ def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: i
     first = last - (days - 1) * DAY
     started = time.monotonic()
     _empty(folder)
-    say(f"A synthetic company's CloudTrail, {first} to {last}, replayed night by night ({SIMULATED_NOTE}).")
-    config = _make(folder, days, last, seed, events, stories, first)
+    say(
+        f"A synthetic company's CloudTrail, Kubernetes, Linux and application logs, {first} to {last}, replayed night by night ({SIMULATED_NOTE})."
+    )
+    config, plot = _make(folder, days, last, seed, events, stories, first)
     settings = Settings.load(config)
-    failed = _nights(settings, [first + n * DAY for n in range(days)])
+    failed = _nights(settings, [first + n * DAY for n in range(days)], plot)
     _last_words(settings, last, time.monotonic() - started)
     return 1 if failed else 0
 
@@ -52,39 +62,66 @@ def _empty(folder: Path) -> None:
     (folder / _MARK).write_text("made by `audit-pipeline demo`; removed when it is run again\n", encoding="utf-8")
 
 
-def _make(folder: Path, days: int, last: dt.date, seed: int, events: int, stories: bool, first: dt.date) -> Path:
+def _make(folder: Path, days: int, last: dt.date, seed: int, events: int | None, stories: bool, first: dt.date) -> tuple[Path, Plot]:  # fmt: skip
+    from audit_pipeline.demo import sources
     from audit_pipeline.demo.config import write_config
-    from audit_pipeline.demo.generate import generate
 
     with _bar("making logs", days) as advance:
-        generate(
+        plot, whole = sources.make(
             folder,
             days=days,
             end=last,
             seed=seed,
             events=events,
             stories=stories,
-            progress=lambda done, _total: advance(done, ""),
+            progress=lambda done, of: advance(done * days // of, "") if done * days % of == 0 else None,
         )
-    return write_config(folder, start=first)
+    say(", ".join(f"{name} {one.events:,} events in {one.files:,} files" for name, one in whole.sources.items()))
+    return write_config(folder, start=first, plot=plot), plot
 
 
-def _nights(settings: Settings, days: list[dt.date]) -> bool:
-    """Replay; whether any run failed."""
+def _nights(settings: Settings, days: list[dt.date], plot: Plot) -> bool:
+    """Replay; whether any run failed that the stories do not let fail."""
     from audit_pipeline.nights import tell_failures
     from audit_pipeline.orchestration.runner import Runner
 
+    stage = _Stage(settings, plot)
     with _bar("replaying nights", len(days)) as advance:
+
+        def progress(job: str, day: dt.date) -> None:
+            if job == "nightly":
+                stage.set(day)
+            advance(max(0, (day - days[0]).days) if job == "nightly" else None, f"{day} {job}")
+
         advance(0, "starting Dagster")
-        runner = Runner(settings)
-        nights = runner.run(
-            days,
-            progress=lambda job, day: advance(
-                max(0, (day - days[0]).days) if job == "nightly" else None, f"{day} {job}"
-            ),
-        )
+        nights = Runner(settings).run(days, progress=progress)
         advance(len(days), "")
-    return tell_failures(nights)
+    stage.restore()
+    return tell_failures([night for night in nights if night.job != "nightly" or night.day not in plot.vanished])
+
+
+class _Stage:
+    """What changes on disk while the nights pass: a path that is not there, and a word to the reader after two weeks."""
+
+    def __init__(self, settings: Settings, plot: Plot) -> None:
+        self._settings, self._plot, self._told = settings, plot, False
+        self._path, self._away = settings.root / "logs" / "kubernetes", settings.root / ".kubernetes-not-mounted"
+
+    def set(self, day: dt.date) -> None:
+        """Before the night of a day."""
+        if day in self._plot.vanished and self._path.exists():
+            self._path.rename(self._away)
+        if day not in self._plot.vanished:
+            self.restore()
+        if not self._told and (day - self._plot.start).days >= ORDINARY_DAYS:
+            self._told = True
+            if page := _page(self._settings, day - DAY):
+                say(f"the first two weeks are there; while the rest runs, open  {_near(page)}")
+
+    def restore(self) -> None:
+        """Put the path back, if it is away."""
+        if self._away.exists():
+            self._away.rename(self._path)
 
 
 class _bar:  # noqa: N801 - used like a function
@@ -120,28 +157,61 @@ class _bar:  # noqa: N801 - used like a function
 def _last_words(settings: Settings, last: dt.date, seconds: float) -> None:
     """What was found and what to open, in a few lines."""
     from audit_pipeline.findings.commands import list_findings
-    from audit_pipeline.nights import day_states, newest_report
+    from audit_pipeline.nights import day_states
 
     lake = Lake.open(settings.lake_url)
     states = day_states(settings, lake, lake.days("completeness"))
-    whole = sum(state.verdict in ("proven", "no_gap_seen") for state in states)
     say("")
-    say(
-        f"{sum(state.events for state in states):,} events on {len(states)} source-days, {whole} of them judged whole, in {seconds:.0f} s ({SIMULATED_NOTE})."
-    )
-    for state in states:
-        if state.verdict in ("partial", "missing"):
-            say(f"  {state.day} {state.source} is {state.verdict}: {'; '.join(state.details)}")
+    say(f"{sum(state.events for state in states):,} events, {len(lake.days('completeness'))} nights, {seconds:.0f} s ({SIMULATED_NOTE}).")  # fmt: skip
+    for name in settings.sources:
+        _source_words(name, [state for state in states if state.source == name])
     for row in list_findings(settings, include_closed=False):
         say(f"  finding {row['finding_id'][:12]} ({row['severity']}, {row['owner']}): {row['title']}")
-    page = newest_report(lake, last)
-    here = Path.cwd()
-    shown = Path(lake.path(page)) if page else None
-    config = settings.file.relative_to(here) if settings.file.is_relative_to(here) else settings.file
+    config = _near(settings.file)
     say("")
-    if shown:
-        say(f"open      {shown.relative_to(here) if shown.is_relative_to(here) else shown}")
-        say(f"the mail  {shown.parent.relative_to(here) if shown.is_relative_to(here) else shown.parent}/mail/all.eml")
+    for kind, page in _pages(settings, lake, last):
+        say(f"{kind:9} {_near(page)}")
+        if kind == "open":
+            say(f"the mail  {_near(page.parent)}/mail/all.eml")
     say(f"decide    .venv/bin/audit-pipeline -c {config} findings list")
     say(f"prove     .venv/bin/audit-pipeline -c {config} verify")
     say("watch     make ui")
+
+
+def _source_words(name: str, states: list[DayState]) -> None:
+    """One source: how much, how its days were judged, and why some were not whole."""
+    judged = Counter(state.verdict for state in states)
+    say(f"{name}: {sum(state.events for state in states):,} events; days {', '.join(f'{verdict} {n}' for verdict, n in sorted(judged.items()))}")  # fmt: skip
+    troubled = [state for state in states if state.verdict in ("partial", "missing")]
+    for state in troubled[:_SHOWN]:
+        say(f"  {state.day} is {state.verdict}: {'; '.join(state.details)}")
+    if len(troubled) > _SHOWN:
+        say(f"  and {len(troubled) - _SHOWN} more: see the page")
+
+
+def _pages(settings: Settings, lake: Lake, last: dt.date) -> list[tuple[str, Path]]:
+    """The newest daily, weekly and monthly page that there is."""
+    from audit_pipeline.reports.periods import KINDS
+
+    daily = _page(settings, last)
+    found = [("open", daily)] if daily else []
+    for kind in KINDS:
+        for period in sorted(lake.names(f"reports/{kind}"), reverse=True):
+            editions = sorted(int(name) for name in lake.names(f"reports/{kind}/{period}") if name.isdigit())
+            if editions:
+                found.append((kind, Path(lake.path(f"reports/{kind}/{period}/{editions[-1]}/report.html"))))
+                break
+    return found
+
+
+def _page(settings: Settings, day: dt.date) -> Path | None:
+    from audit_pipeline.nights import newest_report
+
+    lake = Lake.open(settings.lake_url)
+    page = newest_report(lake, day)
+    return Path(lake.path(page)) if page else None
+
+
+def _near(path: Path) -> Path:
+    """A path as it is written from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -13,6 +13,7 @@ import numpy as np
 from audit_pipeline.clock import UTC
 from audit_pipeline.demo import cloudtrail
 from audit_pipeline.demo.activity import Day, Record
+from audit_pipeline.demo.calendar import Calendar
 from audit_pipeline.demo.company import Actor, Company
 from audit_pipeline.demo.operations import GLOBAL_REGION, REGIONS
 from audit_pipeline.errors import UsageError
@@ -43,7 +44,7 @@ class Plan:
     burst: Burst
 
 
-def plan(company: Company, start: dt.date, days: int, seed: int) -> Plan:
+def plan(company: Company, start: dt.date, days: int, seed: int, calendar: Calendar | None = None) -> Plan:
     """Draw the stories: both on working days of the second week (of a shorter period: of its second half), never on the same one.
 
     Raises:
@@ -55,7 +56,7 @@ def plan(company: Company, start: dt.date, days: int, seed: int) -> Plan:
         )
     rng = np.random.default_rng([seed, 2_000_000])
     second_week = [start + dt.timedelta(days=at) for at in range(min(7, days // 2), min(14, days))]
-    working = [day for day in second_week if day.weekday() < 5]
+    working = [day for day in second_week if (calendar or Calendar()).is_working(day)]
     silence, burst = (working[int(at)] for at in rng.choice(len(working), 2, replace=False))
     return Plan(silence, _burst(company, burst, rng))
 

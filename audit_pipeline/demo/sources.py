@@ -1,0 +1,146 @@
+"""All logs of the synthetic company for some days, and `stories.json`: what happened, and how much each source holds a day.
+
+Belongs here: the order of the sources and the whole truth. Not here: how a source's logs come about (its own module).
+Same arguments, same bytes. Days are made one after the other, so memory holds one day of one source.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from audit_pipeline.clock import DAY, rfc3339
+from audit_pipeline.demo import generate as cloudtrail
+from audit_pipeline.demo import plot as plotting
+from audit_pipeline.demo.application import Application
+from audit_pipeline.demo.company import Company
+from audit_pipeline.demo.files import moment, shares
+from audit_pipeline.demo.generate import DayTruth, Story
+from audit_pipeline.demo.kubernetes import Kubernetes
+from audit_pipeline.demo.linux import Linux
+from audit_pipeline.demo.plot import Plot
+
+STORIES = "stories.json"
+EVENTS_A_DAY = 18_000
+"""Default; 60 days of it are more than a million."""
+SHARES = {"cloudtrail": 0.29, "kubernetes": 0.30, "linux": 0.13, "app": 0.28}
+"""Of all events."""
+
+
+class Maker(Protocol):
+    """One source's generator."""
+
+    name: str
+    weekend: float
+    """events on a day off, of a working day's"""
+    stories: list[Story]
+
+    @property
+    def files(self) -> int:
+        """Files written so far."""
+        ...
+
+    def day(self, number: int, day: dt.date, n: int) -> DayTruth:
+        """Write one UTC day of about `n` events."""
+        ...
+
+    def close(self) -> None:
+        """Write what still waits."""
+        ...
+
+
+@dataclass(frozen=True)
+class SourceTruth:
+    """What one source holds: `records` with extra copies and stages, `events` without."""
+
+    files: int
+    records: int
+    events: int
+    days: tuple[DayTruth, ...]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a reader of all logs should find; `stories.json` has the same keys."""
+
+    seed: int
+    start: str
+    end: str
+    events: int
+    sources: dict[str, SourceTruth]
+    stories: tuple[Story, ...]
+
+
+def make(
+    root: Path,
+    *,
+    days: int,
+    end: dt.date,
+    seed: int = cloudtrail.DEFAULT_SEED,
+    events: int | None = None,
+    stories: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Plot, Whole]:
+    """Write the logs of all sources below `root/logs`, and `root/truth.json` (CloudTrail alone) and `root/stories.json`.
+
+    Args:
+        root: folder of the demo; its `logs` are replaced when an earlier call made them.
+        days: how many days.
+        end: the last day, included.
+        seed: whatever is drawn is drawn from it.
+        events: about how many events in all; by default 18,000 a day.
+        stories: whether to plant any.
+        progress: called with the steps done (a day of a source) and all steps.
+
+    Raises:
+        UserError: as `generate.generate`.
+    """
+    events = EVENTS_A_DAY * days if events is None else events
+    start, company = end - (days - 1) * DAY, Company.make(seed)
+    plot = plotting.make(company, start, days, seed, stories=stories)
+    steps = days * len(SHARES)
+    cloud = cloudtrail.generate(
+        root, days=days, end=end, seed=seed, events=int(events * SHARES["cloudtrail"]), stories=stories, calendar=plot.calendar,
+        progress=(lambda done, _: progress(done, steps)) if progress else None,
+    )  # fmt: skip
+    found = {"cloudtrail": SourceTruth(cloud.files, cloud.records, cloud.events, cloud.days)}
+    planted = [*cloud.stories, *_calendar_stories(plot)]
+    logs = root / cloudtrail.LOGS
+    makers: list[Maker] = [
+        Kubernetes(logs / "kubernetes", company, plot, seed),
+        Linux(logs / "linux", company, plot, seed),
+        Application(logs / "app", plot, seed),
+    ]
+    for at, maker in enumerate(makers, 1):
+        told = []
+        counts = shares(plot.calendar, start, days, int(events * SHARES[maker.name]), maker.weekend)
+        for number, n in enumerate(counts):
+            told.append(maker.day(number, start + number * DAY, n))
+            if progress:
+                progress(at * days + number + 1, steps)
+        maker.close()
+        found[maker.name] = SourceTruth(maker.files, sum(day.records for day in told), sum(day.events for day in told), tuple(told))  # fmt: skip
+        planted += maker.stories
+    order = sorted(planted, key=lambda story: (story.start, story.kind, story.source))
+    whole = Whole(seed, start.isoformat(), end.isoformat(), sum(one.events for one in found.values()), found, tuple(order))  # fmt: skip
+    text = json.dumps(asdict(whole), indent=2, ensure_ascii=False) + "\n"
+    (root / STORIES).write_text(text, encoding="utf-8")
+    return plot, whole
+
+
+def _calendar_stories(plot: Plot) -> list[Story]:
+    """Days that are unlike others in every source, and releases."""
+    found = [_day_story("holiday", day, name) for day, name in plot.calendar.days_off.items()]
+    found += [_day_story("clock_change", day, "Europe/Berlin") for day in plot.clock_changes]
+    for release in plot.releases:
+        at = rfc3339(moment(release.day, release.second))
+        found.append(Story("release", release.day.isoformat(), at, at, 1, source="app", detail=f"{release.service} {release.version}"))  # fmt: skip
+    return found
+
+
+def _day_story(kind: str, day: dt.date, detail: str) -> Story:
+    return Story(kind, day.isoformat(), rfc3339(moment(day, 0)), rfc3339(moment(day + DAY, 0)), 0, source="*", detail=detail)  # fmt: skip
