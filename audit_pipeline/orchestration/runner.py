@@ -6,12 +6,13 @@ Belongs here: one run a day, recomputation of days that late records touched, th
 import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from audit_pipeline.formats import unify
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.orchestration.assets.reports import SEND_TAG
 from audit_pipeline.orchestration.build import build_definitions
-from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance
+from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance, kept_open
 from audit_pipeline.orchestration.partitions import ending_with
 from audit_pipeline.settings import Settings
 
@@ -38,6 +39,7 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._instance = instance(settings)
+        self._kept = kept_open(Path(self._instance.root_directory))
         self._defs = build_definitions(settings)
 
     def run(self, days: Iterable[dt.date], *, send: bool = False, progress: Progress | None = None) -> list[Night]:

@@ -13,11 +13,13 @@ SHIPPED = Path(__file__).parents[2] / "audit_pipeline" / "orchestration" / "dags
 
 
 def _with_block() -> str:
-    """The shipped file with its PostgreSQL block taken out of the comment, as its comment tells a reader to do."""
+    """The shipped file with its PostgreSQL block in place of SQLite's, as its comment tells a reader to do."""
     text = SHIPPED.read_text(encoding="utf-8")
+    sqlite = re.search(r"^event_log_storage:\n(?: .*\n)+", text, re.MULTILINE)
     block = re.search(r"^# storage:\n(?:# .*\n)+", text, re.MULTILINE)
+    assert sqlite
     assert block
-    return text.replace(block[0], re.sub(r"^# ", "", block[0], flags=re.MULTILINE))
+    return text.replace(sqlite[0], "").replace(block[0], re.sub(r"^# ", "", block[0], flags=re.MULTILINE))
 
 
 @pytest.mark.slow
