@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,16 @@ def test_an_entry_is_canonical_json_with_its_hash(
     assert stated == hashlib.sha256(body).hexdigest()
     assert manifest.encode(manifest.decode(data)) == data
     assert msgspec.structs.replace(manifest.decode(data), hash="") == entry
+
+
+@given(members=st.lists(_MEMBER, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_members_are_as_the_standard_encoder_writes_them(members: list[Member]) -> None:
+    """RFC 8785 by its own package, whatever characters are in names and errors."""
+    whole = rfc8785.dumps(msgspec.to_builtins(members))
+    assert b'"members":' + whole + b"," in manifest.encode(
+        Entry(source="s", sequence=1, members=members, collected_at="")
+    )
 
 
 def test_entries_are_a_chain_over_the_files_as_stored(lake: Lake) -> None:
