@@ -286,16 +286,14 @@ def status(ctx: click.Context, max_age: str) -> None:
 
 @main.command()
 @click.argument("folder", default="demo", type=click.Path(path_type=Path))
-@click.option("--days", default=14, show_default=True, type=click.IntRange(3, 90))
+@click.option("--days", default=60, show_default=True, type=click.IntRange(3, 90))
 @click.option("--end", type=DAY, help="Last day [default: yesterday].")
 @click.option("--seed", default=7, show_default=True)
-@click.option(
-    "--events", default=320_000, show_default=True, type=click.IntRange(1000, 5_000_000), help="About how many."
-)
+@click.option("--events", type=click.IntRange(1000, 5_000_000), help="About how many in all [default: 18,000 a day].")
 @click.option("--stories", type=click.Choice(["all", "none"]), default="all", show_default=True)
 @click.pass_context
 def demo(
-    ctx: click.Context, folder: Path, days: int, end: dt.datetime | None, seed: int, events: int, stories: str
+    ctx: click.Context, folder: Path, days: int, end: dt.datetime | None, seed: int, events: int | None, stories: str
 ) -> None:
     """Make the synthetic company's logs in FOLDER, replay its nights, and say where to look.
 
