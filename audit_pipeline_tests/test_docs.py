@@ -124,10 +124,12 @@ def test_example_configuration_loads(page: str) -> None:
 
 
 def test_reason_codes_and_verdicts_stand_in_the_explanation() -> None:
-    from audit_pipeline.quality import completeness
+    from audit_pipeline.lake.tables import VERDICTS
+    from audit_pipeline.quality.reasons import LOWERING
 
     page = (ROOT / "docs" / "explanation" / "completeness.md").read_text(encoding="utf-8")
-    assert [verdict for verdict in completeness.USED if f"`{verdict}`" not in page] == []
+    assert [verdict for verdict in VERDICTS if f"`{verdict}`" not in page] == []
+    assert [code for code in LOWERING if code not in page] == []
 
 
 @pytest.fixture

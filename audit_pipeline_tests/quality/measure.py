@@ -16,12 +16,14 @@ from audit_pipeline.clock import DAY
 from audit_pipeline.quality.history import HISTORY_DAYS
 from audit_pipeline.quality.profile import DAY_US, Minutes
 from audit_pipeline.quality.rhythm import Rhythm
+from audit_pipeline.quality.volume import Calendar, quiet_hours
 from audit_pipeline_tests.quality import simulate
 from audit_pipeline_tests.quality.world import HOUR_US, Times, without
 
 FIRST = dt.date(2026, 2, 9)  # a Monday; summer time begins on the 49th day
 DAYS = 90
 QUARTER_US = HOUR_US // 4
+CALENDAR = Calendar(frozenset(simulate.HOLIDAYS))
 
 
 @dataclass
@@ -55,6 +57,9 @@ class Found:
     larger: Part = field(default_factory=Part)
     smaller: Part = field(default_factory=Part)
     smallest_s: list[float | None] = field(default_factory=list)
+    low: int = 0
+    """days told to be low in volume, of those from the 29th day on that are no holiday"""
+    compared: int = 0
 
 
 def minutes(day: dt.date, times: Times) -> Minutes:
@@ -87,6 +92,10 @@ def measure(kind: str, seeds: int = 3, every: int = 4) -> Found:
         for day, rhythm, alarm in nights(minutes(day, stamps) for day, stamps in times.items()):
             found.judged += 1
             found.alarms += alarm
+            if (day - first).days >= 28 and day not in CALENDAR.holidays:
+                usual = [known for known in rhythm.days if CALENDAR.off(known.day) == CALENDAR.off(day)]
+                found.compared += 1
+                found.low += bool(quiet_hours(minutes(day, times[day]), usual))
             if (day - first).days >= 28 and (day - first).days % every == 0:
                 _holes(found, rhythm, day, times[day])
     return found
@@ -120,13 +129,16 @@ def _noticed(rhythm: Rhythm, day: dt.date, times: Times, middle: int, length: in
 
 def main() -> None:
     """Print the table."""
-    sys.stdout.write("| source | false alarms | six-hour holes found | smallest (median) | a quarter larger found | a quarter smaller not found |\n|---|---|---|---|---|---|\n")  # fmt: skip
+    sys.stdout.write(
+        "| source | false alarms | six-hour holes found | smallest noticed (median) | a quarter larger found | a quarter smaller not found | told low |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
     for kind, source in simulate.ALL.items():
         found = measure(kind)
         told = [one for one in found.smallest_s if one is not None]
         median = f"{np.median(told) / 60:.0f} min" if len(told) > len(found.smallest_s) / 2 else "none"
         words = (source.__doc__ or kind).rstrip(".")
-        sys.stdout.write(f"| {words} | {found.alarms} of {found.judged} days | {found.six} | {median} | {found.larger} | {found.smaller} |\n")  # fmt: skip
+        sys.stdout.write(f"| {words} | {found.alarms} of {found.judged} days | {found.six} | {median} | {found.larger} | {found.smaller} | {found.low} of {found.compared} days |\n")  # fmt: skip
 
 
 if __name__ == "__main__":
