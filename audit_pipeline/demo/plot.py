@@ -22,6 +22,7 @@ ORDINARY_DAYS = 14
 SETTLED_IN = 28
 """Fewest days for the stories that leave gaps behind."""
 VANISHED_DAYS, LATE_DAYS = 3, 2
+_SATURDAY = 5
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def make(company: Company, start: dt.date, days: int, seed: int, *, stories: boo
     ordinary = Calendar(public)
     releases = tuple(_release(start + n * DAY, rng) for n in range(days) if (start + n * DAY).weekday() == 1)
     changes = tuple(clock_changes(start, last))
-    if not stories or days <= ORDINARY_DAYS:
-        return Plot(start, days, ordinary, releases, changes)
     free = [start + n * DAY for n in range(ORDINARY_DAYS, days - 1) if ordinary.is_working(start + n * DAY)]
+    if not stories or len(free) < 2:
+        return Plot(start, days, ordinary, releases, changes)
     drawn = [free[int(at)] for at in rng.permutation(len(free))]
     sre = [person for person in company.people if person.role == "sre" and person.zone == "Europe/Berlin" and person.identity == "sso"]  # fmt: skip
     on_call_person = sre[int(rng.integers(0, len(sre)))] if sre else None
@@ -80,9 +81,13 @@ def make(company: Company, start: dt.date, days: int, seed: int, *, stories: boo
         return Plot(start, days, ordinary, releases, changes, on_call, on_call_person, load_test)
     vanished = _in_a_row(drawn, {on_call, load_test}, last)
     drawn = [day for day in drawn if day not in vanished]
-    late = next(day for day in drawn if day + (LATE_DAYS + 1) * DAY < last)
-    drawn.remove(late)
-    own = {} if any(day in free for day in public) else {drawn.pop(): "Company day off"}
+    late = next((day for day in drawn if day + (LATE_DAYS + 1) * DAY < last), None)
+    drawn = [day for day in drawn if day != late]
+    own = (
+        {}
+        if not drawn or any(day >= start + ORDINARY_DAYS * DAY and day.weekday() < _SATURDAY for day in public)
+        else {drawn.pop(): "Company day off"}
+    )
     newcomers = [person for person in company.people if person.role == "engineer" and person.identity == "sso" and person.zone == "Europe/Berlin"]  # fmt: skip
     new_hire = newcomers[int(rng.integers(0, len(newcomers)))]
     mondays = [day for day in free if day.weekday() == 0 and day not in own] or free
@@ -100,6 +105,6 @@ def _in_a_row(drawn: list[dt.date], taken: set[dt.date], last: dt.date) -> tuple
     """Days in a row on which nothing else happens, with nights left in which what is missing can come in."""
     for first in drawn:
         run = tuple(first + n * DAY for n in range(VANISHED_DAYS))
-        if not taken & set(run) and run[-1] + 2 * DAY <= last and run[-1].weekday() < 5:
+        if not taken & {*run} and run[-1] + 2 * DAY <= last and run[-1].weekday() < 5:
             return run
     return ()
