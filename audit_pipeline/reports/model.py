@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import asked, coverage, exceptions, inputs, measures, method, wording
+from audit_pipeline.reports import asked, coverage, exceptions, inputs, measures, method, watching, wording
 from audit_pipeline.settings import Settings
 
 VERSION = 1
@@ -51,6 +51,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "decisions": asked.decisions(findings),
         "changes": asked.changes(found, findings, sources),
         "failures": coverage.failures(sources),
+        "logging_changes": watching.logging_changes(found, findings),
         "kpis": kpis,
         "noise": exceptions.noise(found, day),
         "people": asked.people(found),

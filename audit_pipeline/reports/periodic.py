@@ -19,6 +19,7 @@ from audit_pipeline.reports import (
     method,
     period_parts,
     pseudonyms,
+    watching,
     wording,
 )
 from audit_pipeline.reports.controls.table import controls
@@ -73,6 +74,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "life": period_parts.life(found, findings),
         "changes": period_parts.changes(found, findings),
         "failures": coverage.failures(sources),
+        "logging_changes": watching.logging_changes(found, findings),
         "kpis": kpis,
         "noise": exceptions.noise(found, days[0]),
         "reviews": calendar,

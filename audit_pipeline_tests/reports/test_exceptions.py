@@ -99,3 +99,33 @@ def test_check_tells_of_controls_and_scope(tmp_path: Path) -> None:
     assert "other: no such source is configured" in told
     (tmp_path / "scope.yaml").unlink()
     assert [probe.ok for probe in preflight.check(settings) if probe.what == "scope"] == [False]
+
+
+TAMPERING = """
+title: Trail was stopped
+id: 0b9a3a4e-7d1c-4f4e-9f61-6a3b7d1f2c55
+status: test
+level: high
+logsource: {product: aws, service: cloudtrail}
+detection:
+  stop: {api_operation: StopLogging}
+  condition: stop
+tags: [attack.defense-evasion, attack.t1562.008]
+"""
+
+
+def test_that_nobody_looks_for_changes_to_logging_is_said(company: Company) -> None:
+    report = build(company)
+    assert report["logging_changes"]["rules"] == []  # type: ignore[index]
+    shown = Page(page.render({**report, "edition": 1, "corrects": None})).text
+    assert "No rule looks for logs being stopped, weakened or deleted" in shown
+    (company.settings.root / "rules").mkdir()
+    (company.settings.root / "rules" / "stopped.yml").write_text(TAMPERING)
+    report = build(company)
+    found = report["logging_changes"]
+    assert found == {
+        "techniques": ["T1562", "T1070"], "rules": ["Trail was stopped"], "unwatched": ["linux_edge", "payments_db"], "findings": []
+    }  # fmt: skip
+    shown = Page(page.render({**report, "edition": 1, "corrects": None})).text
+    assert "No finding of the rules that look for logs being stopped" in shown
+    assert "No such rule looks at linux_edge, payments_db." in shown
