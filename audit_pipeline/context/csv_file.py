@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import difflib
+import io
 import zoneinfo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Row:
             raise self.error(
                 f"{column} is {found[:40]!r}. Write a date (2026-03-01) or a time (2026-03-01T08:00:00Z)."
             ) from None
+        if not 1900 <= moment.year < 9999:  # beyond, a zone could lead out of the calendar
+            raise self.error(f"{column} is {found[:40]!r}. Write a year from 1900 on, or leave the cell empty.")
         return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
     def zone(self, column: str) -> str | None:
@@ -88,24 +91,26 @@ def rows(file: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Ite
         raise ConfigError(f"{file}: cannot be read ({error.strerror or error}). Mend the path or the rights.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is no UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    lines = text.splitlines()
+    lines = io.StringIO(
+        text, newline=""
+    ).readlines()  # not splitlines: it also cuts at characters that are part of a cell
     begin = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if begin is None:
         raise ConfigError(f"{file}: is empty. Its first line must be {','.join(needed)}.")
     separator = ";" if lines[begin].count(";") > lines[begin].count(",") else ","
-    header = [name.strip().lower() for name in lines[begin].split(separator)]
-    _check_header(file, begin + 1, header, needed, optional)
-    reader = csv.reader(lines[begin + 1 :], delimiter=separator, strict=True)
+    reader = csv.reader(lines[begin:], delimiter=separator, strict=True)
     try:
+        header = [name.strip().lower() for name in next(reader)]
+        _check_header(file, begin + 1, header, needed, optional)
         for cells in reader:
-            line = begin + 1 + reader.line_num
+            line = begin + reader.line_num
             if not any(cell.strip() for cell in cells) or cells[0].startswith("#"):
                 continue
             if len(cells) > len(header):
                 raise ConfigError(f"{file} line {line}: has {len(cells)} cells, the header {len(header)}. Put text with a {separator!r} in quotes.")  # fmt: skip
             yield Row(file, line, dict(zip(header, cells, strict=False)))
     except csv.Error as error:
-        raise ConfigError(f"{file} line {begin + 1 + reader.line_num}: is no CSV ({error}). Mend the quotes.") from None
+        raise ConfigError(f"{file} line {begin + reader.line_num}: is no CSV ({error}). Mend the quotes.") from None
 
 
 def _check_header(file: Path, line: int, header: list[str], needed: Sequence[str], optional: Sequence[str]) -> None:

@@ -19,20 +19,11 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.noise import view as noise
 from audit_pipeline.noise.rules import load as load_noise
-from audit_pipeline.ocsf.columns import EVENT_SCHEMA
+from audit_pipeline.ocsf.columns import CONTEXT, EVENT_SCHEMA
 from audit_pipeline.settings import Settings
 
 NOISE = "x_noise_rule"
-ADDED = {
-    "x_account": "the account as the source recorded it",
-    "x_actor_person": "the person behind it, by identities.csv as of the event's time; null where not listed",
-    "x_actor_role": "their role, likewise",
-    "x_actor_team": "their team, likewise",
-    "x_actor_zone": "their time zone, likewise",
-    "x_listed": "whether the account is in the inventory; null without an inventory",
-    "x_off_hours": "outside working hours in the actor's zone, else in `hours.zone`; null without `hours`",
-    NOISE: "the noise rule in force on the event's day that marks it; null where none does",
-}
+ADDED = {column.name: column.doc for column in CONTEXT}
 """Columns of the view beside the stored ones; `x_actor` and `x_actor_kind` are changed by the inventory too."""
 OWNED = pa.schema([("team", pa.string()), ("kind", pa.string()), ("name", pa.string())])
 

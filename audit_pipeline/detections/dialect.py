@@ -45,7 +45,7 @@ from sigma.types import (
 )
 
 from audit_pipeline.lake.views import quote
-from audit_pipeline.ocsf.columns import BY_NAME, COLUMNS
+from audit_pipeline.ocsf.columns import COLUMNS, VIEW
 
 Fields = Mapping[str, str]
 _BY_PATH = {column.path: column.name for column in COLUMNS if column.path}
@@ -112,11 +112,11 @@ class DuckDBBackend(TextQueryBackend):
             SigmaFeatureNotSupportedByBackendError: no such column, and no record format to look into.
         """
         name = self.fields.get(field, _BY_PATH.get(field, field) if self.format_name is None else field)
-        if name in BY_NAME:
-            return f'"{name}"', BY_NAME[name].kind
+        if name in VIEW:
+            return f'"{name}"', VIEW[name].kind
         if field in self.fields:
             return name, pa.string()
-        if self.format_name is None and "." not in field:
+        if field.startswith("x_") or (self.format_name is None and "." not in field):
             raise SigmaFeatureNotSupportedByBackendError(
                 f"field {field!r} is no event column; name one (docs: tables), or a path such as userIdentity.arn"
             )

@@ -17,7 +17,7 @@ import yaml
 from audit_pipeline.clock import UTC
 from audit_pipeline.detections.run import detections
 from audit_pipeline.detections.sigma import Rule
-from audit_pipeline.ocsf.columns import BY_NAME, EVENT_SCHEMA
+from audit_pipeline.ocsf.columns import VIEW, VIEW_SCHEMA
 
 
 def failures(rule: Rule) -> list[str]:
@@ -66,10 +66,10 @@ def events(described: list[dict[str, Any]], source: str) -> pa.Table:
     for event in described:
         times, every = event.get("repeat", 1), event.get("every", 0)
         columns = {name: value for name, value in event.items() if name not in ("repeat", "every")}
-        if unknown := sorted(columns.keys() - BY_NAME.keys()):
+        if unknown := sorted(columns.keys() - VIEW.keys()):
             raise KeyError(f"no event column is named {', '.join(unknown)}")
         first = columns.pop("time").astimezone(UTC)
         for i in range(times):
             time = first + dt.timedelta(seconds=every * i)
             rows.append({"x_source": source, "x_line": len(rows), **columns, "time": time, "day": time.date()})
-    return pa.Table.from_pylist(rows, schema=EVENT_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=VIEW_SCHEMA)

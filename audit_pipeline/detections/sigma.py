@@ -4,7 +4,7 @@ Belongs here: finding and reading rule files, what a rule says about itself, err
 becomes SQL (`dialect`), running (`run`). One file holds one rule: a detection, or base detections and one `event_count`
 correlation over them. Beside Sigma's own keys ours are `owner` (a team, used where nobody owns source or service), `runbook`
 (what to do first), `counts` (what the events are, for the explanation) and `group_by` (what makes one detection of a rule
-without correlation; else the actor).
+without correlation; else the actor), and `noise: exclude` (events that a noise rule marks are no hits; else they are seen like all others).
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _rule(file: Path, version: str, collection: SigmaCollection, settings: Setti
         level=top.level.name.lower() if top.level else "medium",
         version=version,
         file=file,
-        where=" OR ".join(f"({where})" for where, _, _ in parts),
+        where=_of_noise(file, own, " OR ".join(f"({where})" for where, _, _ in parts)),
         sources=tuple(sorted({source for _, sources, _ in parts for source in sources})),
         attack=_attack([*top.tags, *(tag for base in bases for tag in base.tags)]),
         owner=_text(own.get("owner")) or None,
@@ -162,6 +162,16 @@ def _rule(file: Path, version: str, collection: SigmaCollection, settings: Setti
         falsepositives=tuple(_text(item) for item in top.falsepositives or []),
         **shape,
     )
+
+
+def _of_noise(file: Path, own: dict[str, Any], where: str) -> str:
+    """The condition, without the events that a noise rule marks where the rule says so."""
+    said = own.get("noise", "include")
+    if said not in ("include", "exclude"):
+        raise RuleError(
+            file, f"noise is {str(said)[:40]!r}; write `noise: exclude`, or nothing to see marked events too"
+        )
+    return where if said == "include" else f"x_noise_rule IS NULL AND ({where})"
 
 
 def _id(file: Path, found: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from audit_pipeline.lake.views import quote
-from audit_pipeline.ocsf.columns import EVENT_SCHEMA
+from audit_pipeline.ocsf.columns import VIEW_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ def column(rules: Sequence[Noise]) -> str:
 def bound(condition: str) -> str | None:
     """Why the engine cannot use a condition over events; null where it can."""
     with duckdb.connect(":memory:", config={"autoload_known_extensions": False}) as con:
-        con.register("events", EVENT_SCHEMA.empty_table())
+        marked = VIEW_SCHEMA.get_field_index("x_noise_rule")  # what a rule makes, no rule can read
+        con.register("events", VIEW_SCHEMA.remove(marked).empty_table())
         try:
             con.execute(f"SELECT count(*) FROM events WHERE {condition}").fetchall()
             con.execute(f"SELECT ({condition}) FROM (SELECT * REPLACE ('{{}}' AS raw_data) FROM events UNION ALL BY NAME SELECT '{{}}' AS raw_data)").fetchall()  # fmt: skip

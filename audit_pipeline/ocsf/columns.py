@@ -103,9 +103,31 @@ COLUMNS: tuple[Column, ...] = (
     Column("raw_data", _S, "raw_data", "the record as it came"),
 )
 
+CONTEXT: tuple[Column, ...] = (
+    Column("x_account", _S, "", "the account as the source recorded it"),
+    Column(
+        "x_actor_person",
+        _S,
+        "",
+        "the person behind it, by identities.csv as of the event's time; null where not listed",
+    ),
+    Column("x_actor_role", _S, "", "their role, likewise"),
+    Column("x_actor_team", _S, "", "their team, likewise"),
+    Column("x_actor_zone", _S, "", "their time zone, likewise"),
+    Column("x_listed", _B, "", "whether the account is in the inventory; null without an inventory"),
+    Column(
+        "x_off_hours", _B, "", "outside working hours in the actor's zone, else in `hours.zone`; null without `hours`"
+    ),
+    Column("x_noise_rule", _S, "", "the noise rule in force on the event's day that marks it; null where none does"),
+)
+"""Columns of the view `events` that depend on the configuration (`context`); never stored."""
+
 BY_NAME = {column.name: column for column in COLUMNS}
 EVENT_SCHEMA = pa.schema([pa.field(column.name, column.kind) for column in COLUMNS])
 CIRCUMSTANCE = ("x_collected_time", "x_visible_time", "x_segment", "x_line", "x_records", "x_duplicates")
 """Columns that tell where and when we got a record: left out of the content hash."""
 DRIVER = ("day", "x_source", "x_format", *CIRCUMSTANCE, "raw_data")
 """Columns that the streamed path fills; a format fills the others."""
+VIEW = {column.name: column for column in (*COLUMNS, *CONTEXT)}
+"""Columns of the view `events`, by name."""
+VIEW_SCHEMA = pa.schema([pa.field(column.name, column.kind) for column in VIEW.values()])
