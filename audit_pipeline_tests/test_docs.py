@@ -109,7 +109,7 @@ def test_example_kpi_is_computed(tmp_path: Path) -> None:
     assert (mine["value"], mine["state"]) == (None, "no_data")
 
 
-@pytest.mark.parametrize("page", ["how-to/add-a-source.md", "how-to/production.md"])
+@pytest.mark.parametrize("page", ["how-to/add-a-source.md", "how-to/production.md", "how-to/mail.md", "how-to/privacy.md"])
 def test_example_configuration_loads(page: str) -> None:
     examples = blocks(page, "yaml")
     assert examples
