@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from audit_pipeline.cli import main
 from audit_pipeline.clock import DAY, SimulatedClock
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.views import connect
@@ -18,7 +20,7 @@ from audit_pipeline.reports.monthly import publish_monthly
 from audit_pipeline.reports.periodic import build_periodic
 from audit_pipeline.reports.periods import Period
 from audit_pipeline.reports.weekly import publish_weekly
-from audit_pipeline_tests.reports.company import FIRST, LAST, Company
+from audit_pipeline_tests.reports.company import CONFIG, FIRST, LAST, Company
 from audit_pipeline_tests.reports.html_check import Page
 
 Report = dict[str, Any]
@@ -190,3 +192,17 @@ def test_the_same_lake_gives_the_same_report_whenever_it_is_built(company: Compa
             for wait in (0, 40)
         ]  # fmt: skip
         assert made[0] == made[1]
+
+
+def test_the_command_publishes_and_writes_the_mail(company: Company) -> None:
+    root = company.settings.root
+    (root / "pipeline.yaml").write_text(CONFIG.format(clock="simulated"))
+    for kind, name in (("weekly", "2026-W48"), ("monthly", "2026-11")):
+        done = CliRunner().invoke(main, ["-c", str(root / "pipeline.yaml"), "report", kind, "--date", "2026-11-23"])
+        assert done.exit_code == 0, done.output
+        folder = root / "lake" / "reports" / kind / name / "1"
+        assert f"edition 1: {folder}/report.html" in done.output
+        assert (folder / "mail" / "all.eml").read_bytes().startswith(b"From:")
+    none = CliRunner().invoke(main, ["-c", str(root / "pipeline.yaml"), "report", "monthly", "--date", "2026-09-02"])
+    assert none.exit_code == 1
+    assert "report monthly 2026-09: no run has computed any of its days (2026-09-01 to 2026-09-30)" in none.output
