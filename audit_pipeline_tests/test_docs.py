@@ -105,7 +105,7 @@ def test_example_kpi_is_computed(tmp_path: Path) -> None:
     (folder / "kpis" / "root_use.yaml").write_text(example, encoding="utf-8")
     assert catalogue(settings)["root_use"].target == 0
     rows = compute(settings, Lake.open(settings.lake_url), dt.date(2026, 1, 1)).to_pylist()
-    (mine,) = [row for row in rows if row["kpi_id"] == "root_use"]
+    (mine,) = [row for row in rows if (row["kpi_id"], row["scope"]) == ("root_use", "all")]
     assert (mine["value"], mine["state"]) == (None, "no_data")
 
 

@@ -89,6 +89,7 @@ def events() -> list[dict[str, Any]]:
         life("shop", 3, at(10, 5)),
         life("cart", 4, at(23, 50), status_detail="disk full"),
         life("idle", 3, at(1, day=DAY - 20 * ONE_DAY)),
+        life("sshd", 4, at(6), x_source="hosts", metadata_product_name="sshd"),
     ]  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def test_numbers_counted_by_hand(company: tuple[Settings, Lake, pa.Table], kpi: 
         ("privilege_escalations", "all", (4.0, 4, None)),
         ("privilege_escalations", "source:idp", (2.0, 2, 29)),
         ("privilege_escalations", "source:app", (1.0, 1, None)),
-        ("privilege_escalations", "source:hosts", (1.0, 1, 16)),  # 12 attempts in two lines, and four
+        ("privilege_escalations", "source:hosts", (1.0, 1, 17)),  # 12 attempts in two lines, and five
         ("off_hours_access", "all", (1 / 24, 1, 24)),  # alice 20 + 2, bob 2; the robot is no person
         ("off_hours_access", "team:shop", (1 / 22, 1, 22)),
         ("access_refused", "source:idp", (1 / 5, 1, 5)),
@@ -264,6 +265,7 @@ def test_an_application_that_never_told_of_its_starts_has_no_downtime_known(tmp_
 def test_an_outage_over_midnights_is_cut_by_day(tmp_path: Path, day: dt.date, minutes: float) -> None:
     settings, lake = make_settings(tmp_path), open_lake(tmp_path)
     told = [life("shop", 4, at(23, 50, day=DAY - ONE_DAY)), life("shop", 3, at(0, 30, day=DAY + ONE_DAY))]
+    told += [life("shop", 3, at(6, day=DAY - ONE_DAY), device_hostname="other")]  # another host comes up and ends nothing here
     write_events(lake, [{**one, "x_source": "idp"} for one in told])
     for one in (DAY - ONE_DAY, DAY, DAY + ONE_DAY):
         write_completeness(lake, one, {"idp": "proven", "vpn": "proven"})
