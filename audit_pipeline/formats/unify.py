@@ -238,7 +238,7 @@ def _statement(form: Format, record: str, source: str, day: dt.date, target: str
         "day": f"DATE {quote(day.isoformat())}", "time": '"time"', "x_source": quote(source), "x_format": quote(f"{form.name}/{form.version}"),
         "x_collected_time": "collected_time", "x_visible_time": "visible_time", "x_segment": "segment", "x_line": "line", "x_records": "records",
         "x_duplicates": "duplicates", "raw_data": "raw",
-        **{name: f"coalesce({form.columns[name]}, 0)" for name in ("class_uid", "category_uid", "activity_id", "type_uid", "severity_id")},
+        **{name: f"coalesce({_with_kind(form, name)}, 0)" for name in ("class_uid", "category_uid", "activity_id", "type_uid", "severity_id")},
     }  # fmt: skip
     chosen = ", ".join(
         f'({own.get(c.name) or form.columns.get(c.name, "NULL")})::{_SQL[str(c.kind)]} AS "{c.name}"' for c in COLUMNS
@@ -251,9 +251,18 @@ def _statement(form: Format, record: str, source: str, day: dt.date, target: str
     }
     kv = ", ".join(f"{quote('audit_pipeline.' + key)}: {quote(value)}" for key, value in note.items())
     return (
-        f"COPY (SELECT {chosen} FROM (SELECT *, {record} AS r FROM batch)) "
+        f"COPY (SELECT {chosen} FROM (SELECT *, {form.columns['type_uid']} AS kind FROM (SELECT *, {record} AS r FROM batch))) "
         f"TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
     )
+
+
+_LONG = 200
+
+
+def _with_kind(form: Format, name: str) -> str:
+    """A column that is made of the event's type, said by the name that it has in the inner select: the plan takes half the time."""
+    kind = form.columns["type_uid"]
+    return form.columns[name].replace(kind, "kind") if len(kind) > _LONG else form.columns[name]
 
 
 _SQL = {
