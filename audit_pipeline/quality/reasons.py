@@ -13,6 +13,7 @@ from typing import Any
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.lake.manifest import Remark
+from audit_pipeline.privacy.masks import mask
 from audit_pipeline.quality import words
 from audit_pipeline.quality.evidence import FAILED, Fault
 from audit_pipeline.quality.profile import DAY_US, LATE_S, Minutes, Profile
@@ -60,9 +61,9 @@ class Reason:
         return self.code in LOWERING
 
     def row(self) -> dict[str, Any]:
-        """As a value of the column `reasons`."""
+        """As a value of the column `reasons`; a detail may quote a record, so what looks like a secret is masked."""
         return {
-            "code": self.code, "from": self.start, "to": self.end, "expected": self.expected, "seen": self.seen, "share": self.share, "detail": self.detail,
+            "code": self.code, "from": self.start, "to": self.end, "expected": self.expected, "seen": self.seen, "share": self.share, "detail": mask(self.detail),
         }  # fmt: skip
 
 

@@ -49,6 +49,10 @@ def write_edge(project: Project) -> None:
             f"{head} Connection closed by invalid user {TYPED} 203.0.113.9 port 4{second:03} [preauth]",
             f"{head} input_userauth_request: invalid user {TYPED} [preauth]",
         ]
+    lines += [
+        f"{TYPED} on a line of its own",
+        f"{DAY}T25:00:00 bastion sshd[1]: Invalid user {TYPED} from 203.0.113.9 port 1",
+    ]
     file = project.root / "edge" / "auth.log"
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     seen = trail.at(DAY, 23, 30).timestamp()
@@ -76,7 +80,11 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
             *trail.burst("key", base, KEY_ID),
             trail.record("act", base, "alice", eventSource=f"{KEY_ID}.amazonaws.com", errorCode="AccessDenied"),
         ]
-        trail.write(project.logs, base + dt.timedelta(minutes=30), records, "Typed0000000000")
+        unreadable = [
+            f'{{"no JSON": {TYPED} password={PASSWORD}}}',
+            {"eventID": TYPED, "userName": TYPED, "eventTime": KEY_ID},
+        ]
+        trail.write(project.logs, base + dt.timedelta(minutes=30), [*records, *unreadable], "Typed0000000000")
         said = project.cli("run", "--date", DAY, "--send")
         yield project, said, box
 
@@ -116,7 +124,8 @@ def holding(root: Path, secret: str) -> set[str]:
 
 def test_the_night_went_well_and_found_it(night: Night) -> None:
     project, said, box = night
-    assert said.code == 0, said.text
+    assert (said.code, "FAILED" in said.text) == (1, False), "it has rejects, which may quote what was typed"
+    assert int(project.query("SELECT count(*) AS n FROM rejects")[0]["n"]) >= 3
     assert len(project.query("SELECT finding_id FROM findings")) == 5, (
         "the password twice: at the console and at the bastion"
     )
