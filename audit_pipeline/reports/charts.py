@@ -40,6 +40,22 @@ def strip(days: Sequence[Row], label: str) -> Markup:
     return _frame(width, label, cells)
 
 
+_OPERATION = {"operated": "no_gap_seen", "not_operated": "missing", "not_evaluated": "partial"}
+"""a control's day is drawn as a source's: full, outlined with a bar, hatched"""
+
+
+def operation(days: Sequence[str], grouped: dict[str, list[str]]) -> Markup:
+    """A control's days as narrow cells, oldest first."""
+    state = {day: _OPERATION[name] for name, members in grouped.items() for day in members}
+    cells = [
+        {"verdict": state[day], "events": None, "expected_low": None, "expected_high": None}
+        for day in days
+        if day in state
+    ]
+    told = ", ".join(f"{name.replace('_', ' ')} on {len(grouped[name])}" for name in _OPERATION)
+    return _frame(len(cells) * (CELL + GAP) - GAP, f"{len(cells)} days: {told}", _dense(cells))
+
+
 def _frame(width: int, label: str, cells: Markup) -> Markup:
     return Markup(
         '<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
@@ -54,7 +70,7 @@ def _dense(days: Sequence[Row]) -> Markup:
         if verdict in WHOLE:
             name, drawn = f"c-{level(day)}", f"M{x} 0h{CELL}v{HEIGHT}h-{CELL}z"
         elif verdict == "partial":
-            name, drawn = "c-hatch", hatch(x, 0, CELL, HEIGHT, 9)
+            name, drawn = "c-hatch", hatch(x, 0, CELL, HEIGHT, 18)
         elif verdict == "missing":
             name, drawn = (
                 "c-missing",

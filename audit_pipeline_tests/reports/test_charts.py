@@ -143,3 +143,13 @@ def test_the_picture_has_its_letters_without_any_font_of_the_system(report: Row)
 def test_a_picture_of_many_sources_stays_small(report: Row) -> None:
     report["sources"] = report["sources"] * 30
     assert pixels(picture.png(picture.strips_svg(report)))[1] == picture.size(90)[1] * 2 <= 800
+
+
+def test_a_controls_days_have_a_shape_a_state_and_words() -> None:
+    days = [f"2026-11-{day:02}" for day in range(1, 6)]
+    svg = str(charts.operation(days, {"operated": days[:3], "not_operated": [days[3]], "not_evaluated": [days[4]]}))
+    assert "5 days: operated on 3, not operated on 1, not evaluated on 1" in svg
+    assert svg.count('class="c-usual"') == svg.count('class="c-missing"') == svg.count('class="c-hatch"') == 1
+    usual = svg.partition('class="c-usual" d="')[2].partition('"')[0]
+    assert usual.count("M") == 3
+    assert "<title>" not in svg, "31 of them a control would be heavy: the table beside it has the words"

@@ -119,6 +119,14 @@ def test_reviews_and_rules_of_each_day(company: Company) -> None:
     assert counts(found["report_delivered"]) == (0, 0, 14), "no mail server is configured"
 
 
+def test_a_rule_for_a_technique_counts_where_it_looks_at_a_source_in_scope(company: Company) -> None:
+    """The shipped rule for bursts of failed sign-ins is one for T1110, over CloudTrail among others."""
+    own(company, "rule_watches:t1110", "rule_watches:T1110.001", "rule_watches:t111")
+    declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
+    found = rows(month(company), "ours")
+    assert [row["state"] for row in found.values()] == ["operated", "operated", "not_evaluated"]
+
+
 def test_findings_have_to_be_taken_up_by_their_date(company: Company) -> None:
     own(company, "findings_owned", "findings_taken_up")
     declare(company, {"ours": {"systems": list(SOURCES), **SCOPE}})

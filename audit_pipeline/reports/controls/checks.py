@@ -188,12 +188,12 @@ def _rules_ran(facts: Facts, _: str) -> Days:
 
 def _rule_watches(facts: Facts, tag: str) -> Days:
     """A rule with the ATT&CK technique looks at a source in scope, and rules ran. The rule set is today's."""
-    wanted = f"attack.{tag.lower()}"
+    wanted = tag.upper()
     if not any(
-        any(one == wanted or one.startswith(wanted + ".") for one in attack) and set(sources) & set(facts.sources)
+        any(one == wanted or one.startswith(f"{wanted}.") for one in attack) and set(sources) & set(facts.sources)
         for attack, sources in facts.rules
     ):
-        return _all(facts, Outcome(NOT_EVALUATED, f"no rule for {tag.upper()} looks at a source in scope"))
+        return _all(facts, Outcome(NOT_EVALUATED, f"no rule for {wanted} looks at a source in scope"))
     return _rules_ran(facts, "")
 
 
