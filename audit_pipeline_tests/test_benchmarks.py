@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,18 @@ def test_peers_write_the_same_columns_with_the_same_content(source: Path, tmp_pa
     first, *others = [[_comparable(row) for row in table] for table in tables]
     assert all(other == first for other in others)
     assert {"time", "day", "class_uid", "actor_user_name", "raw_data"} <= set(tables[0][0])
+
+
+def test_the_peer_with_orjson_writes_the_same_or_says_that_it_is_not_installed(source: Path, tmp_path: Path) -> None:
+    files = peers.files_of(str(source), 1)
+    if importlib.util.find_spec("orjson") is None:
+        with pytest.raises(SystemExit, match="orjson is not installed"):
+            peers.orjson_path(files, tmp_path / "o.parquet", processes=1)
+        return
+    assert peers.orjson_path(files, tmp_path / "o.parquet", processes=1) == 12
+    peers.structs_path(files, tmp_path / "s.parquet", processes=1)
+    found, expected = (pq.read_table(tmp_path / name).to_pylist() for name in ("o.0.parquet", "s.0.parquet"))
+    assert [_comparable(row) for row in found] == [_comparable(row) for row in expected]
 
 
 def _comparable(row: dict[str, Any]) -> dict[str, Any]:

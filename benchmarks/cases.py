@@ -109,6 +109,12 @@ def structs(folder: str, share: int) -> dict[str, Any]:
     return _peer(lambda target: peers.structs_path(peers.files_of(folder, share), target))
 
 
+def orjson(folder: str, share: int) -> dict[str, Any]:
+    """See `peers`."""
+    importlib.import_module("pyarrow.parquet")
+    return _peer(lambda target: peers.orjson_path(peers.files_of(folder, share), target))
+
+
 def _peer(path: Callable[[Path], int]) -> dict[str, Any]:
     timer = Timer()
     with tempfile.TemporaryDirectory() as folder, timer():
@@ -215,6 +221,7 @@ CASES: dict[str, Callable[..., dict[str, Any]]] = {
         pipeline,
         pandas,
         structs,
+        orjson,
         verify,
         sha256sum,
         definitions,

@@ -125,6 +125,7 @@ def _throughput(bench: Bench, big: Corpus, small: Corpus) -> list[str]:
             "pandas": ("pandas", {"folder": big.folder, "share": share, "free": True}),
             "pandas, tuned": ("pandas", {"folder": big.folder, "share": share, "free": False}),
             "structs": ("structs", {"folder": big.folder, "share": 1}),
+            "orjson": ("orjson", {"folder": big.folder, "share": 1}),
             "small": ("pipeline", {"folder": small.folder, "lake": lake, "records": small.records}),
         }
     )
@@ -148,6 +149,7 @@ def _throughput(bench: Bench, big: Corpus, small: Corpus) -> list[str]:
         ),
         _speed("pandas, fields of any shape removed by hand first", found["pandas, tuned"], ""),
         _speed("msgspec structs and lists, two processes (peak is of one)", found["structs"], ""),
+        _speed("orjson and lists, two processes (peak is of one)", found["orjson"], ""),
         "",
         _ratios(ours, found),
         "",
