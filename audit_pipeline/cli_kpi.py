@@ -99,7 +99,9 @@ def kpi_explain(ctx: click.Context, kpi_id: str, date: dt.datetime | None, scope
     say(f"\nmeasured by:\n{found['sql']}\n\nwhat was counted:\n{found['drill'] or 'this file names no rows (`drill`)'}")
     if found["first"]:
         say("\nthe first of it:")
-        print_rows(list(found["first"][0]), [list(row.values()) for row in found["first"]], "table")
+        twice = {"day", "source", "service", "x_actor_kind"} if "x_source" in found["first"][0] else set()
+        names = [name for name in found["first"][0] if name not in twice and any(row[name] is not None for row in found["first"])]  # fmt: skip
+        print_rows(names, [[row[name] for name in names] for row in found["first"]], "table")
 
 
 def _word(value: Any, form: str) -> Any:

@@ -265,7 +265,9 @@ def test_an_application_that_never_told_of_its_starts_has_no_downtime_known(tmp_
 def test_an_outage_over_midnights_is_cut_by_day(tmp_path: Path, day: dt.date, minutes: float) -> None:
     settings, lake = make_settings(tmp_path), open_lake(tmp_path)
     told = [life("shop", 4, at(23, 50, day=DAY - ONE_DAY)), life("shop", 3, at(0, 30, day=DAY + ONE_DAY))]
-    told += [life("shop", 3, at(6, day=DAY - ONE_DAY), device_hostname="other")]  # another host comes up and ends nothing here
+    told += [
+        life("shop", 3, at(6, day=DAY - ONE_DAY), device_hostname="other")
+    ]  # another host comes up and ends nothing here
     write_events(lake, [{**one, "x_source": "idp"} for one in told])
     for one in (DAY - ONE_DAY, DAY, DAY + ONE_DAY):
         write_completeness(lake, one, {"idp": "proven", "vpn": "proven"})
