@@ -57,7 +57,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str],
     for day, lines in zip(DAYS, (first, second), strict=True):
         file = root / "logs" / f"{day}.jsonl"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.utime(file, 2 * [(midnight(day) + DAY).timestamp() + 60])  # there before the night that reads it
+        seen = (midnight(day) + DAY).timestamp() + 60
+        os.utime(file, (seen, seen))  # there before the night that reads it
     settings = Settings.load(root / "pipeline.yaml")
     for day in DAYS:
         night(settings, day)
