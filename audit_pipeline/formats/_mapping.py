@@ -57,12 +57,20 @@ def _path(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    try:
-        with duckdb.connect() as con:
-            con.execute("SELECT regexp_extract('', ?)", [value])
-    except duckdb.Error as error:
-        raise ValueError(f"{value!r} is no regular expression that RE2 knows: {str(error).splitlines()[0]}") from error
+    why = _no_regex(value)
+    if why:
+        raise ValueError(f"{value!r} is no regular expression that RE2 knows: {why}")
     return value
+
+
+def _no_regex(value: str) -> str:
+    """What the engine has against a regular expression; empty where nothing."""
+    with duckdb.connect() as con:
+        try:
+            con.execute("SELECT regexp_extract('', ?)", [value])
+        except duckdb.Error as error:
+            return str(error).splitlines()[0]
+    return ""
 
 
 def _several(value: Any) -> Any:
