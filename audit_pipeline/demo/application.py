@@ -23,6 +23,7 @@ NAME = "app"
 WEEKEND_SHARE = 0.7
 OUTAGE = (72 * 60, 109 * 60)
 """`payments` on the bad night: seconds from midnight UTC, down and up."""
+_RETRIES = 12
 LOAD_TEST = (10 * 3600, 10 * 3600 + 40 * 60)
 LOAD_TEST_SHARE = 0.8
 """Requests of the load test, of an ordinary day's events."""
@@ -113,7 +114,11 @@ class Application:
 
     def _requests(self, service: str, day: dt.date, n: int, rng: np.random.Generator, before: str) -> list[tuple[float, str]]:  # fmt: skip
         hour = rng.choice(24, n, p=_HOURS / _HOURS.sum())
-        times: NDArray[np.float64] = np.sort(hour * 3600 + rng.random(n) * 3600).round(3)
+        times: NDArray[np.float64] = hour * 3600 + rng.random(n) * 3600
+        if self._is_down(service, day, OUTAGE[0]):  # customers try again and again
+            times = np.append(times, rng.uniform(*OUTAGE, max(_RETRIES, n // 8)))
+            n = len(times)
+        times = np.sort(times).round(3)
         routes = _ROUTES[service]
         weights = np.array([route[2] for route in routes], float)
         picked = rng.choice(len(routes), n, p=weights / weights.sum())

@@ -70,8 +70,6 @@ _OTHERS = """\
     team: identity
     settles_after: 3h              # hosts rotate at 03:30 local time
     expected: [{hosts}]
-"""
-_APP = """\
   app:
     type: files
     format: app_requests           # formats/app_requests.yaml says what the keys mean
@@ -133,8 +131,7 @@ def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: P
     sources = _sources(wide=wide)
     (root / "scope.yaml").write_text(_scope(start, sources), encoding="utf-8")
     if wide:
-        if application.NAME in sources:
-            _write(root / "formats" / MAPPING.name, MAPPING.read_text(encoding="utf-8"))
+        _write(root / "formats" / MAPPING.name, MAPPING.read_text(encoding="utf-8"))
         expires = start + dt.timedelta(days=365)
         _write(root / "noise" / "health_checks.yaml", _NOISE.format(created=start, expires=expires, sources=", ".join(sources[1::2]), where=_WHERE))  # fmt: skip
     file = root / CONFIG
@@ -143,17 +140,16 @@ def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: P
 
 
 def _sources(*, wide: bool) -> list[str]:
-    others = [kubernetes.NAME, linux.NAME, application.NAME] if MAPPING.exists() else [kubernetes.NAME, linux.NAME]
-    return [SOURCE, *others] if wide else [SOURCE]
+    return [SOURCE, kubernetes.NAME, linux.NAME, application.NAME] if wide else [SOURCE]
 
 
 def _template(start: dt.date, *, wide: bool) -> str:
     owned = {
         "cloud": '"source:kubernetes", ',
         "identity": '"source:linux", ',
-        "shop": '"source:app", ' if MAPPING.exists() else "",
+        "shop": '"source:app", ',
     }
-    others = _OTHERS.format(hosts=", ".join(HOSTS)) + (_APP if MAPPING.exists() else "")
+    others = _OTHERS.format(hosts=", ".join(HOSTS))
     return _TEMPLATE.format(
         start=start.isoformat(), others=others if wide else "", **(owned if wide else dict.fromkeys(owned, ""))
     )
@@ -201,11 +197,6 @@ def _identities(company: Company, plot: Plot | None) -> list[tuple[str, ...]]:
     keeper = next(person for person in company.people if person.team in ("cloud", "platform")).person
     machines = [(kubernetes.NAME, user, "shop" if ":shop:" in user else "cloud") for user in kubernetes.machine_users()]
     machines += [(linux.NAME, "root", "cloud"), (linux.NAME, "backup", "cloud")]
-    if not MAPPING.exists():
-        return found + [
-            row(source, account, account, keeper, "machine", "service", "UTC", team)
-            for source, account, team in machines
-        ]
     machines += [(application.NAME, "kube-probe", "cloud"), (application.NAME, "loadtest", "shop")]
     machines += [(application.NAME, service, "shop") for service in SERVICES]
     return found + [row(source, account, account, keeper, "machine", "service", "UTC", team) for source, account, team in machines]  # fmt: skip

@@ -25,8 +25,9 @@ LATE_SHARE, LATE_S = 0.014, (3600, 30 * 3600 - 600)
 """On a day on which deliveries are disturbed, the share of records that come late, and by how much."""
 _DISTURBED = 5
 """Every fifth day is one."""
-_BUSY, _OFTEN, _SELDOM = 15_000, (5, 11), (20, 41)
-"""Events a day from which files follow each other often; minutes between files then, and below (by 20 to 40)."""
+_BUSY, _OFTEN, _THIN = 15_000, (5, 11), 120_000
+"""Events a day from which files follow each other often, and minutes between them; below, at least this by the events a day."""
+_LONGEST = 28
 COPIED_FILES, REPEATED_RECORDS = 0.01, 0.001
 _AHEAD_MINUTES = 34 * 60
 _ALNUM = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"))
@@ -65,7 +66,8 @@ class Deliveries:
 
     def __init__(self, folder: Path, start: dt.date, days: int, seed: int, a_day: float) -> None:
         """`a_day`: about how many events a day there are; a thin trail is delivered in fewer, fuller files."""
-        every = _OFTEN if a_day >= _BUSY else _SELDOM
+        least = _OFTEN[0] if a_day >= _BUSY else int(min(_LONGEST, _THIN / max(a_day, 1)))
+        every = (least, 2 * least + 1)
         self._folder = folder
         self._start = midnight(start)
         self._schedules = [
