@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable
 import duckdb
 import pyarrow as pa
 
-from audit_pipeline.context import connect
+from audit_pipeline.context.identities import identities
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
 from audit_pipeline.privacy.masks import mask
 from audit_pipeline.privacy.pseudonyms import key, token
 from audit_pipeline.settings import Settings
@@ -24,6 +25,8 @@ from audit_pipeline.settings import Settings
 UNLISTED = "(unlisted name)"
 NAME_COLUMNS = ("user_name", "actor_user_name", "x_actor", "x_account")
 """columns of `events` that hold what somebody gave as a name"""
+LOOKED_BACK = dt.timedelta(days=30)
+"""an account that nobody lists and that did nothing with success for so long is not known any more"""
 _AUTHENTICATION = 3002
 _TRIED = f"(class_uid = {_AUTHENTICATION} OR http_response_code = 401)"
 """events of signing in: there, other columns of the record may repeat what was typed"""
@@ -80,16 +83,19 @@ def _listed(con: duckdb.DuckDBPyConnection) -> set[str]:
 def conceal_for(settings: Settings, lake: Lake, con: duckdb.DuckDBPyConnection, until: dt.date) -> Callable[[str], str]:
     """What tables made from the events of `con` may hold of a recorded value: see `concealer`.
 
-    An account is known by what it did on any stored day up to `until`: later days change nothing of what is made of earlier ones.
+    An account is known by what it did on the `LOOKED_BACK` days up to `until`: later days change nothing of what is made of
+    earlier ones.
 
     Raises:
         UserError: the key of the tokens cannot be read or made.
     """
     failed = failed_names(con)
-    hidden = failed
-    if failed:
-        with connect(settings, lake, until=until, tables=["events"]) as history:
-            hidden = failed - shown_names(history, failed)
+    hidden = failed - shown_names(con, failed)
+    if hidden:  # most accounts show up on the day itself: the days before are read for the others alone
+        with connect(lake, since=until - LOOKED_BACK, until=until, tables=["events"]) as history:  # as stored
+            if (listed := identities(settings)) is not None:
+                history.register("identities", listed)
+            hidden -= shown_names(history, hidden)
     return concealer(hidden, key(settings, lake))
 
 

@@ -16,7 +16,7 @@ from audit_pipeline.ocsf.columns import EVENT_SCHEMA
 from audit_pipeline.settings import Settings
 
 DAY = dt.date(2026, 3, 2)  # a Monday
-LONG_AGO = dt.date(2025, 12, 1)
+LONG_AGO = DAY - dt.timedelta(days=20)
 
 
 def at(hour: int, minute: int = 0, second: float = 0, day: dt.date = DAY) -> dt.datetime:

@@ -371,3 +371,22 @@ def test_what_only_failed_to_sign_in_is_kept_by_a_token_alone(tmp_path: Path) ->
     assert "hunter2" not in json.dumps(found(settings, lake), default=str).casefold(), (
         "a later success changes no earlier day"
     )
+
+
+@pytest.mark.parametrize(("days", "known"), [(0, True), (29, True), (31, False)])
+def test_an_account_is_known_by_what_it_did_in_thirty_days(tmp_path: Path, days: int, known: bool) -> None:
+    settings, lake = make_settings(tmp_path), open_lake(tmp_path)
+    success = {"time": at(7, day=DAY - dt.timedelta(days=days)), "class_uid": 6003, "status_id": 1, "x_actor": "alice"}
+    write_events(lake, [*burst("alice", at(8), 12), success], known=False)
+    (one,) = found(settings, lake)
+    assert (one["x_target"] == "alice") == known
+
+
+def test_the_inventory_lets_a_name_be_printed(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text(
+        "source,account,person,role,kind,zone,team\n*,svc-old,Ada,,service,,\n", encoding="utf-8"
+    )
+    settings = make_settings(tmp_path, "identities: people.csv\nsources: {idp: {type: files, format: cloudtrail}}")
+    lake = open_lake(tmp_path)
+    write_events(lake, [*burst("svc-old", at(8), 12), *burst("stranger", at(8), 13)], known=False)
+    assert {row["n"]: row["x_target"] == "svc-old" for row in found(settings, lake)} == {12: True, 13: False}
