@@ -26,7 +26,7 @@ from audit_pipeline.quality import history, senders, volume, words
 from audit_pipeline.quality import reasons as why
 from audit_pipeline.quality.evidence import Evidence
 from audit_pipeline.quality.history import BASELINE_DAYS, COLD_DAYS, HISTORY_DAYS, Past, connection
-from audit_pipeline.quality.profile import Minutes, Profile, occupied_minutes, profile
+from audit_pipeline.quality.profile import Minutes, Profile, profile
 from audit_pipeline.quality.reasons import Reason
 from audit_pipeline.quality.rhythm import Rhythm
 from audit_pipeline.quality.senders import hear
@@ -68,20 +68,12 @@ def assess(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     stored = history.stored(lake, day)
     before = {row["source"]: row for row in stored if row["day"] == day}
     calendar = _calendar(settings)
-    judged = _compared(
-        {
-            name: judge(
-                settings,
-                lake,
-                name,
-                day,
-                Past([row for row in stored if row["source"] == name and row["day"] < day]),
-                calendar,
-            )
-            for name in sorted(settings.sources)
-        },
-        day in calendar.holidays,
-    )
+    kept = history.remembered(lake, day)
+    judged = {}
+    for name in sorted(settings.sources):
+        rows_before = [row for row in stored if row["source"] == name and row["day"] < day]
+        judged[name] = judge(settings, lake, name, day, Past(rows_before, kept.get(name, {})), calendar)
+    judged = _compared(judged, day in calendar.holidays)
     rows = {name: _row(found, before.get(name)) for name, found in judged.items()}
     table = pa.Table.from_pylist(list(rows.values()), TABLES["completeness"].schema)
     note = {
@@ -89,6 +81,7 @@ def assess(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
         "gap_ratio": json.dumps({name: found.gap_ratio for name, found in judged.items()}, sort_keys=True),
         CHANGES: json.dumps(_changes(changes(lake, day), before, rows), sort_keys=True),
     }
+    history.remember(lake, day, {name: found.profile.minutes for name, found in judged.items()})
     lake.write_table("completeness", table, day, metadata=note)
     return table
 
@@ -135,13 +128,13 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
     evidence = Evidence.read(lake, source, day)
     earlier = sum(settings.start <= known < day for known in evidence.record_days)
     expected = settings.sources[source].expected
-    con = connection(lake, source, day, past, earlier=bool(expected))
+    usual = [row["day"] for row in past.baseline] if earlier >= COLD_DAYS else []
+    con = connection(lake, source, day, usual if expected else past.lacking(usual), earlier=bool(expected))
     try:
         numbers = profile(con, source, day)
         faults = why.faults(evidence.faults(con), numbers)
-        usual = [row["day"] for row in past.baseline] if earlier >= COLD_DAYS else []
         heard = hear(con, source, day, expected, usual) if expected else []
-        days = occupied_minutes(con, source, usual, "past_events")
+        days = past.learned(con, source, usual)
         rhythm = Rhythm.learn(list(days.values()))
     finally:
         con.close()

@@ -233,10 +233,11 @@ def _count_rejects(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) ->
 
 def _longest(minutes: Minutes, before: dt.datetime | None) -> list[Gap]:
     starts, ends = minutes.gaps()
-    gaps = [Gap(_at(minutes.day, start), _at(minutes.day, end)) for start, end in zip(starts, ends, strict=True)]
+    begin = np.array(starts)
     if before is not None:
-        gaps[0] = Gap(before, gaps[0].end)
-    return sorted(gaps, key=lambda gap: (-gap.seconds, gap.start))[:GAPS_KEPT]
+        begin[0] = int((before - midnight(minutes.day)) / dt.timedelta(microseconds=1))
+    longest = np.lexsort((begin, begin - ends))[:GAPS_KEPT]
+    return [Gap(_at(minutes.day, begin[at]), _at(minutes.day, ends[at])) for at in longest]
 
 
 def _at(day: dt.date, offset_us: int) -> dt.datetime:
