@@ -13,14 +13,14 @@ from pathlib import Path
 
 from audit_pipeline.context import csv_file
 from audit_pipeline.errors import ConfigError
-from audit_pipeline.lake.views import quote
+from audit_pipeline.lake.views import any_of, quote
 from audit_pipeline.settings import Settings
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def off_hours(settings: Settings, zone: str) -> str:
-    """SQL over an event's `time` and `zone` (an expression, null where the actor's is not known); null without `hours`.
+def off_hours(settings: Settings, zone: str, time: str = '"time"') -> str:
+    """SQL over an event's `time` and `zone` (expressions; the zone is null where the actor's is not known); null without `hours`.
 
     Raises:
         ConfigError: zone, days or the file of holidays is wrong.
@@ -33,14 +33,14 @@ def off_hours(settings: Settings, zone: str) -> str:
             f"{settings.file}: hours.zone: {hours.zone[:40]!r} is no IANA time zone, such as Europe/Berlin."
         )
     days = working_days(hours.days, settings)
-    local = f'timezone(coalesce({zone}, {quote(hours.zone)}), "time")'
+    local = f"timezone(coalesce({zone}, {quote(hours.zone)}), {time})"
     clock = f"CAST({local} AS TIME)"
     begin, end = f"TIME '{hours.from_:%H:%M:%S}'", f"TIME '{hours.to:%H:%M:%S}'"
     if hours.from_ < hours.to:
-        outside = f"NOT ({clock} >= {begin} AND {clock} < {end}) OR isodow({local}) NOT IN ({_numbers(days)})"
+        outside = f"NOT ({clock} >= {begin} AND {clock} < {end}) OR NOT {_weekday(days, local)}"
     else:  # a shift over midnight belongs to the day on which it begins
-        evening = f"({clock} >= {begin} AND isodow({local}) IN ({_numbers(days)}))"
-        morning = f"({clock} < {end} AND isodow({local} - INTERVAL 1 DAY) IN ({_numbers(days)}))"
+        evening = f"({clock} >= {begin} AND {_weekday(days, local)})"
+        morning = f"({clock} < {end} AND {_weekday(days, f'{local} - INTERVAL 1 DAY')})"
         outside = f"NOT ({evening} OR {morning})"
     return f"({outside}{_holidays(settings, local, zone)})"
 
@@ -78,9 +78,9 @@ def _holidays(settings: Settings, local: str, zone: str) -> str:
     terms = []
     for where, days in by_zone.items():
         here = "" if where is None else f" AND coalesce({zone}, {quote(settings.hours.zone)}) = {quote(where)}"
-        terms.append(f" OR (CAST({local} AS DATE) IN ({', '.join(days)}){here})")
+        terms.append(f" OR ({any_of(days, f'CAST({local} AS DATE)')}{here})")
     return "".join(terms)
 
 
-def _numbers(days: list[int]) -> str:
-    return ", ".join(map(str, days))
+def _weekday(days: list[int], local: str) -> str:
+    return any_of(map(str, days), f"isodow({local})")

@@ -1,19 +1,23 @@
 """`identities.csv`: who is behind an account, of which kind, where, in which team, and from when to when.
 
-Belongs here: reading and checking the inventory. Not here: the join with events (`tables`).
-A row of source `*` holds for every source that has no rows of its own for that account.
+Belongs here: reading and checking the inventory, and what it says of some days. Not here: the join with events (`tables`).
+A row of source `*` holds for every source that has no rows of its own for that account. Accounts are compared exactly as recorded:
+Linux, Kubernetes and AWS all tell `Root` from `root` in their records, and two accounts taken for one would hide somebody.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import csv_file
 from audit_pipeline.context.csv_file import Row
 from audit_pipeline.settings import Settings
@@ -31,6 +35,14 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the table `identities`: one row a source, account and time."""
+KNOWN = ("person", "role", "kind", "zone", "team")
+ACCOUNTS = pa.schema(
+    [
+        *((name, pa.string()) for name in NEEDED),
+        ("spells", pa.list_(pa.struct([("from", _T), ("to", _T), *((name, pa.string()) for name in KNOWN)]))),
+    ]
+)
+"""What holds all through some days; where it changes in them, `spells` has what holds when, and is null elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +71,40 @@ def identities(settings: Settings) -> pa.Table | None:
     if settings.identities is None:
         return None
     file = Path(settings.resolve(settings.identities))
+    try:
+        found = file.stat()
+        stamp = (found.st_mtime_ns, found.st_size)
+    except OSError:
+        stamp = (0, 0)  # the reader says what is wrong
+    return _read(file, stamp, settings.file.name, tuple(settings.sources), tuple(settings.teams))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(
+    file: Path, _stamp: tuple[int, int], config: str, sources: tuple[str, ...], teams: tuple[str, ...]
+) -> pa.Table:
+    """Read once for each state of the file: a night asks for it fifteen times."""
     by_account: dict[tuple[str, str], list[_Identity]] = defaultdict(list)
     for row in csv_file.rows(file, NEEDED, OPTIONAL):
-        found = _identity(row, settings)
+        found = _identity(row, config, sources, teams)
         by_account[found.source, found.account].append(found)
     for several in by_account.values():
         _refuse_overlap(several)
     rows = []
     for (source, account), listed in by_account.items():
-        own = settings.sources if source == "*" else [source]
+        own = sources if source == "*" else [source]
         rows += [{"source": name, **one.values} for name in own for one in listed if source != "*" or (name, account) not in by_account]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _identity(row: Row, settings: Settings) -> _Identity:
+def _identity(row: Row, config: str, sources: tuple[str, ...], teams: tuple[str, ...]) -> _Identity:
     source, kind, team = row.needed("source"), row.needed("kind"), row.text("team")
-    if source != "*" and source not in settings.sources:
-        raise row.error(f"source {source[:40]!r} is not configured; write * or one of {', '.join(settings.sources)}.")
+    if source != "*" and source not in sources:
+        raise row.error(f"source {source[:40]!r} is not configured; write * or one of {', '.join(sources)}.")
     if kind not in KINDS:
         raise row.error(f"kind is {kind[:40]!r}. Write human or service.")
-    if team is not None and team not in settings.teams:
-        raise row.error(f"team {team[:40]!r} stands not under teams in {settings.file.name}; known are {', '.join(settings.teams) or 'none yet'}.")  # fmt: skip
+    if team is not None and team not in teams:
+        raise row.error(f"team {team[:40]!r} stands not under teams in {config}; known are {', '.join(teams) or 'none yet'}.")  # fmt: skip
     since, until = row.moment("from") or EARLIEST, row.moment("to") or LATEST
     if since >= until:
         raise row.error("from is not before to: the row would never count. Swap or remove one.")
@@ -91,3 +116,18 @@ def _refuse_overlap(found: list[_Identity]) -> None:
     for first, second in itertools.pairwise(found):
         if second.since < first.until:
             raise second.row.error(f"account {second.account[:60]!r} of {second.source} counts at the same time as in line {first.row.line}. Give both `from` and `to` that do not overlap.")  # fmt: skip
+
+
+def accounts(listed: pa.Table, since: dt.date | None, until: dt.date | None) -> pa.Table:
+    """One row for each source and account that counts at some time of these days (`ACCOUNTS`), so that a join doubles no event."""
+    begin = midnight(since) if since else EARLIEST
+    end = midnight(until) + DAY if until else LATEST
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in listed.to_pylist():
+        if row["from"] < end and row["to"] > begin:
+            grouped[row["source"], row["account"]].append(row)
+    rows = []
+    for spells in grouped.values():
+        always = len(spells) == 1 and spells[0]["from"] <= begin and spells[0]["to"] >= end
+        rows.append({**spells[0], "spells": None if always else spells})
+    return pa.Table.from_pylist(rows, schema=ACCOUNTS)

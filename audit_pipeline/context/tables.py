@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from audit_pipeline.context.hours import off_hours
-from audit_pipeline.context.identities import SCHEMA, identities
+from audit_pipeline.context.identities import KNOWN, SCHEMA, accounts, identities
 from audit_pipeline.context.releases import releases
 from audit_pipeline.lake import views
 from audit_pipeline.lake.store import Lake
@@ -51,40 +51,55 @@ def connect(
     con.register("teams_owned", _owned(settings))
     if "events" in names:
         views.add_view(con, "stored_events", EVENT_SCHEMA, views.partition_files(lake, "events", since, until))
-        con.execute(events_view(settings, "stored_events", inventory=listed is not None))
+        known = None if listed is None else accounts(listed, since, until)
+        if known is not None:
+            con.register("accounts", known)
+        con.execute(events_view(settings, "stored_events", known))
     return con
 
 
-def events_view(settings: Settings, stored: str, *, inventory: bool) -> str:
-    """The statement that makes the view `events` over a view of stored events."""
-    zone = "i.zone" if inventory else "NULL::VARCHAR"
-    known = {
-        "x_actor": "coalesce(i.person, e.x_actor)",
-        "x_actor_kind": "coalesce(i.kind, e.x_actor_kind)",
-        "x_actor_person": "i.person",
-        "x_actor_role": "i.role",
-        "x_actor_team": "i.team",
-        "x_actor_zone": "i.zone",
-        "x_listed": "i.account IS NOT NULL",
-    }
-    unknown = {
-        **{name: "NULL::VARCHAR" for name in known if name in ADDED},
-        "x_listed": "NULL::BOOLEAN",
-    }
+def events_view(settings: Settings, stored: str, known: pa.Table | None) -> str:
+    """The statement that makes the view `events` over a view of stored events; `known` is registered as `accounts`.
+
+    The join is one to one by its GROUP BY, which lets the engine leave it out where a query needs none of its columns.
+    """
+    spells = known is not None and known["spells"].null_count < known.num_rows
+    who = {name: "NULL::VARCHAR" if known is None else _known(name, spells=spells) for name in KNOWN}
     own = {
         "x_account": "e.x_actor",
-        **(known if inventory else unknown),
-        "x_off_hours": off_hours(settings, zone).replace('"time"', 'e."time"'),
+        "x_actor": f"coalesce({who['person']}, e.x_actor)",
+        "x_actor_kind": f"coalesce({who['kind']}, e.x_actor_kind)",
+        **{f"x_actor_{name}": who[name] for name in ("person", "role", "team", "zone")},
+        "x_listed": "NULL::BOOLEAN"
+        if known is None
+        else f"CASE WHEN e.x_actor IS NOT NULL THEN {_listed(spells=spells)} END",
+        "x_off_hours": off_hours(settings, who["zone"], 'e."time"'),
     }
     names = [name for name in (*EVENT_SCHEMA.names, *ADDED) if name != NOISE]
     columns = [f'{own.get(name, f"e.{chr(34)}{name}{chr(34)}")} AS "{name}"' for name in names]
-    join = (
-        'LEFT JOIN identities i ON i.source = e.x_source AND i.account = e.x_actor AND e."time" >= i."from" AND e."time" < i."to"'
-        if inventory
-        else ""
+    wider = f'SELECT {", ".join(columns)} FROM "{stored}" e {"" if known is None else _join(spells=spells)}'
+    rules = noise.column(load_noise(settings)[0])
+    return f"CREATE OR REPLACE TEMP VIEW events AS SELECT *, {rules} AS {NOISE} FROM ({wider})"
+
+
+_SPELL = 'list_filter(i.spells, lambda s: e."time" >= s."from" AND e."time" < s."to")[1]'
+
+
+def _known(name: str, *, spells: bool) -> str:
+    """SQL: what the inventory says at the event's time."""
+    return f"CASE WHEN i.spells IS NULL THEN i.{name} ELSE {_SPELL}.{name} END" if spells else f"i.{name}"
+
+
+def _listed(*, spells: bool) -> str:
+    return (
+        f"i.account IS NOT NULL AND (i.spells IS NULL OR {_SPELL} IS NOT NULL)" if spells else "i.account IS NOT NULL"
     )
-    known_events = f'SELECT {", ".join(columns)} FROM "{stored}" e {join}'
-    return f"CREATE OR REPLACE TEMP VIEW events AS SELECT *, {noise.column(load_noise(settings)[0])} AS {NOISE} FROM ({known_events})"
+
+
+def _join(*, spells: bool) -> str:
+    columns = ", ".join(f"first({name}) AS {name}" for name in (*KNOWN, *(["spells"] if spells else [])))
+    one_each = f"SELECT source, account, {columns} FROM accounts GROUP BY source, account"
+    return f"LEFT JOIN ({one_each}) i ON i.source = e.x_source AND i.account = e.x_actor"
 
 
 def _owned(settings: Settings) -> pa.Table:

@@ -134,6 +134,14 @@ def _columns(con: duckdb.DuckDBPyConnection, argument: str) -> set[str]:
     return {row[0] for row in rows}
 
 
+def any_of(items: Iterable[str], expression: str) -> str:
+    """SQL: whether an expression is one of these (as SQL), for columns of views.
+
+    Not IN or `list_contains`: the optimizer makes joins of them, which each query pays for, whether it reads the column or not.
+    """
+    return f"(coalesce(list_position([{', '.join(items)}], {expression}), 0) > 0)"
+
+
 def quote(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from audit_pipeline.errors import UserError
-from audit_pipeline.lake.views import quote
+from audit_pipeline.lake.views import any_of, quote
 from audit_pipeline.settings import Section, Settings
 
 FOLDER = "noise"
@@ -122,7 +122,8 @@ def _sql(file: Path, rule: NoiseRule, sources: list[str], formats: set[str]) -> 
         )
     except (SigmaError, NotImplementedError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise NoiseError(file, f"where: {' '.join(str(error).split()) or type(error).__name__}") from None
-    sql = f"x_source IN ({', '.join(map(quote, sources))}) AND ({condition})"
+    of = "true" if rule.sources == "all" else any_of(map(quote, sources), "x_source")
+    sql = f"{of} AND ({condition})"
     wrong = bound(sql)
     if wrong:
         raise NoiseError(file, f"where: {wrong}")

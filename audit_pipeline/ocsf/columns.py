@@ -114,7 +114,12 @@ CONTEXT: tuple[Column, ...] = (
     Column("x_actor_role", _S, "", "their role, likewise"),
     Column("x_actor_team", _S, "", "their team, likewise"),
     Column("x_actor_zone", _S, "", "their time zone, likewise"),
-    Column("x_listed", _B, "", "whether the account is in the inventory; null without an inventory"),
+    Column(
+        "x_listed",
+        _B,
+        "",
+        "whether the account is in the inventory; null without an inventory, and where no account is recorded",
+    ),
     Column(
         "x_off_hours", _B, "", "outside working hours in the actor's zone, else in `hours.zone`; null without `hours`"
     ),

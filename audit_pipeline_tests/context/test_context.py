@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from audit_pipeline.context import connect
@@ -78,6 +79,37 @@ def test_who_is_behind_an_account_is_as_of_the_events_time(tmp_path: Path) -> No
     ], "a source's own rows for an account replace those of *"
 
 
+def test_a_zone_counts_as_of_the_events_time(tmp_path: Path) -> None:
+    listed = (
+        HEADER
+        + "one,a,A,r,human,Asia/Tokyo,,,2026-03-02T10:00:00Z\none,a,A,r,human,Europe/Berlin,,2026-03-02T10:00:00Z,\n"
+    )
+    settings = configured(tmp_path, 'hours: {zone: UTC, from: "07:00", to: "19:00"}\n', identities=listed)
+    lake = lake_with(tmp_path, [{"x_actor": name, "time": at(hour)} for name in "ab" for hour in (9, 10, 17, 18)])
+    found = ask(settings, lake, "SELECT x_account, hour(time), x_actor_zone, x_off_hours FROM events ORDER BY ALL")
+    assert found == [
+        ("a", 9, "Asia/Tokyo", False),
+        ("a", 10, "Europe/Berlin", False),
+        ("a", 17, "Europe/Berlin", False),
+        ("a", 18, "Europe/Berlin", True),
+        *[("b", hour, None, False) for hour in (9, 10, 17, 18)],
+    ]
+
+
+def test_of_an_event_without_an_account_nothing_is_said(tmp_path: Path) -> None:
+    settings = configured(tmp_path, identities=HEADER + "one,a,A,r,human,,,,\n")
+    lake = lake_with(tmp_path, [{"x_actor": None}, {"x_actor": "a"}, {"x_actor": "b"}])
+    assert ask(settings, lake, "SELECT x_account, x_listed FROM events ORDER BY ALL") == [("a", True), ("b", False), (None, None)]  # fmt: skip
+
+
+@pytest.mark.parametrize("account", ["dora", "Dora", "DORA"])
+def test_accounts_are_compared_as_recorded(tmp_path: Path, account: str) -> None:
+    settings = configured(tmp_path, identities=HEADER + "one,Dora,Dora Doe,r,human,,,,\n")
+    lake = lake_with(tmp_path, [{"x_actor": account}])
+    assert ask(settings, lake, "SELECT x_listed FROM events") == [(account == "Dora",)]
+
+
+@budget(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 23)), max_size=30), st.lists(st.integers(0, 23), unique=True, max_size=6))  # fmt: skip
 def test_no_event_is_doubled_or_lost_whatever_the_inventory(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]], cuts: list[int]
@@ -88,10 +120,36 @@ def test_no_event_is_doubled_or_lost_whatever_the_inventory(
     settings = configured(root, identities=HEADER + "\n".join(rows))
     lake = lake_with(root, [{"x_actor": name, "time": at(hour), "metadata_uid": str(n)} for n, (name, hour) in enumerate(events)])  # fmt: skip
     found = ask(settings, lake, "SELECT metadata_uid, x_account, x_actor, hour(time) FROM events")
+    with connect(settings, lake, since=DAY, until=DAY, tables=["events"]) as con:
+        assert sorted(con.execute("SELECT metadata_uid, x_account, x_actor, hour(time) FROM events").fetchall()) == sorted(found)  # fmt: skip
     assert sorted(str(row[0]) for row in found) == sorted(str(n) for n in range(len(events)))
     for _, account, actor, hour in found:
         listed = f"{account}{sum(cut <= int(str(hour)) for cut in cuts)}"
         assert actor == (account if account == "c" else listed)
+
+
+def test_only_the_files_and_columns_that_a_query_needs_are_read(tmp_path: Path) -> None:
+    settings = configured(
+        tmp_path, "hours: {zone: UTC}\n", identities=HEADER + "*,a,A,r,human,,,2026-03-02T10:00:00Z,\n"
+    )
+    later = DAY + dt.timedelta(days=1)
+    lake = lake_with(tmp_path, [{"x_actor": "a"}])
+    lake_with(tmp_path, [{"x_actor": "a"}], "two")
+    table = pa.Table.from_pylist([{"day": later, "x_source": "one", "time": at(12) + dt.timedelta(days=1), "x_actor": "a"}], schema=EVENT_SCHEMA)  # fmt: skip
+    lake.write_table("events", table, later, "one", {"input_hash": "x"})
+    count = "SELECT count(*), count(x_actor_person), count(x_off_hours) FROM events"
+    for source, day in (("one", later), ("two", DAY)):  # the data of these files are spoiled, their statistics are not
+        file = Path(lake.path(f"events/source={source}/day={day}/events.parquet"))
+        data = file.read_bytes()
+        footer = 8 + int.from_bytes(data[-8:-4], "little")
+        file.write_bytes(b"PAR1" + b"\xff" * (len(data) - 4 - footer) + data[-footer:])
+    assert ask(settings, lake, f"{count} WHERE day = DATE '2026-03-02' AND x_source = 'one'") == [(1, 1, 1)]
+    with pytest.raises(duckdb.Error):
+        ask(settings, lake, f"{count} WHERE day = DATE '2026-03-02'")
+    with connect(settings, lake, since=DAY, until=DAY, tables=["events"]) as con:
+        scanned = con.execute("EXPLAIN SELECT x_source, count(*) FROM events GROUP BY 1").fetchall()[0][1]
+    assert "Join" not in scanned, "a query without the inventory's columns does not pay for them"
+    assert "raw_data" not in scanned
 
 
 def test_without_files_the_columns_are_there_and_say_nothing(tmp_path: Path) -> None:
@@ -157,6 +215,7 @@ def judged(settings: Settings, moment: dt.datetime, zone: str | None = None) -> 
         return con.execute(sql, {"t": moment, "z": zone}).fetchall()[0][0]  # type: ignore[no-any-return]
 
 
+@budget(max_examples=60)
 @given(st.integers(0, 364 * 86_400).map(lambda s: dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=s)), st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kolkata", None]))  # fmt: skip
 def test_hours_are_those_of_the_wall_whatever_the_season(moment: dt.datetime, zone: str | None) -> None:
     settings = Settings.from_text(
