@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
-from audit_pipeline.clock import DAY, SimulatedClock, rfc3339
+from audit_pipeline.clock import DAY, SimulatedClock, midnight, rfc3339
 from audit_pipeline.lake import manifest, merkle
 from audit_pipeline.lake.manifest import Entry, Member
+from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.reports import page
 from audit_pipeline.reports.controls import catalogue, checks
 from audit_pipeline.reports.daily import publish_daily
@@ -45,6 +47,10 @@ def month(company: Company) -> Report:
 def rows(report: Report, framework: str) -> dict[str, Report]:
     found = next(one for one in report["controls"]["frameworks"] if one["framework"] == framework)
     return {row["id"]: row for row in found["rows"]}
+
+
+def rows_of(report: Report) -> list[Report]:
+    return list(rows(report, "ours").values())
 
 
 def own(company: Company, *names: str, framework: str = "ours") -> None:
@@ -125,6 +131,24 @@ def test_a_rule_for_a_technique_counts_where_it_looks_at_a_source_in_scope(compa
     declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
     found = rows(month(company), "ours")
     assert [row["state"] for row in found.values()] == ["operated", "operated", "not_evaluated"]
+
+
+def test_records_have_to_tell_who_what_when_outcome_and_origin(company: Company) -> None:
+    own(company, "fields_filled")
+    declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
+    schema = TABLES["events"].schema
+    whole = {
+        "x_source": "cloudtrail_prod", "class_uid": 6003, "activity_id": 2, "status_id": 1, "actor_user_name": "a", "src_endpoint_ip": "192.0.2.1",
+    }  # fmt: skip
+    for day, lacking in ((LAST, 1), (LAST - DAY, 2)):
+        rows = [{**dict.fromkeys(schema.names), **whole, "day": day, "time": midnight(day)} for _ in range(200)]
+        for row in rows[:lacking]:
+            row["src_endpoint_ip"] = None
+        company.lake.write_table("events", pa.Table.from_pylist(rows, schema=schema), day, "cloudtrail_prod")
+    [row] = rows_of(month(company))
+    assert counts(row) == (1, 1, 12), "of days without events nothing can be said"
+    assert row["days"]["operated"] == [LAST.isoformat()]
+    assert row["checks"][0]["why"][0]["why"] == "cloudtrail_prod: origin in 99 % of events"
 
 
 def test_findings_have_to_be_taken_up_by_their_date(company: Company) -> None:

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from audit_pipeline.clock import SimulatedClock
 from audit_pipeline.reports import editions, page, pseudonyms
 from audit_pipeline.reports.model import build_daily
+from audit_pipeline.reports.monthly import publish_monthly
+from audit_pipeline.reports.weekly import publish_weekly
 from audit_pipeline.settings import Settings
 from audit_pipeline_tests.reports.company import CONFIG, LAST, Company, detection
 from audit_pipeline_tests.reports.html_check import Page
@@ -102,3 +105,11 @@ def test_secrets_are_masked_before_anything_is_stored(company: Company) -> None:
     published = json.dumps(pseudonyms.published(report, company.settings, company.lake))
     assert "hunter2" not in published
     assert "token=(masked)" in published
+
+
+def test_months_name_nobody_and_weeks_do_unless_asked(company: Company) -> None:
+    company.write("detections", [detection(LAST, "mara.lindqvist@example.com", n=52)], LAST)
+    for publish, named in ((publish_weekly, True), (publish_monthly, False)):
+        edition = publish(company.settings, company.lake, LAST, SimulatedClock(company.settings.as_of(LAST)))
+        stored = [company.lake.read(f"{edition.folder}/{name}") for name in company.lake.names(edition.folder)]
+        assert any(b"mara" in data for data in stored) == named, edition.kind

@@ -8,6 +8,7 @@ Belongs here: the registry and the checks by name. Not here: which control rests
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from audit_pipeline.reports.controls.facts import Facts
 from audit_pipeline.reports.coverage import FAILURES, NOT_COMPUTED
 from audit_pipeline.reports.inputs import Row
 
+FILLED = 0.995
+"""share of a day's events that has to have a field"""
 OPERATED, NOT_OPERATED, NOT_EVALUATED = "operated", "not_operated", "not_evaluated"
 
 
@@ -40,7 +43,6 @@ class Entry(NamedTuple):
 
 PENDING: Mapping[str, str] = {
     "permission_review": "who may read, change or delete logs is not read yet",
-    "fields_filled": "the share of records that carry every field is not computed yet",
     "restore_drill": "a restored copy is not on record here",
     "change_approval": "changes are not matched to approvals yet",
     "fix_effect": "remediations and their effects are not on record yet",
@@ -145,6 +147,22 @@ def _without(facts: Facts, codes: tuple[str, ...]) -> Days:
         return unseen or Outcome(OPERATED)
 
     return _by_source(facts, judge)
+
+
+def _fields_filled(facts: Facts, _: str) -> Days:
+    """Nearly every record tells who, what, when, how it ended and from where."""
+    found = {}
+    for day in facts.days:
+        outcomes = [_filled(source, facts.filled.get((source, day))) for source in facts.sources]
+        found[day] = worst(outcomes) if outcomes else Outcome(NOT_EVALUATED, "no source is in scope")
+    return found
+
+
+def _filled(source: str, shares: Mapping[str, float] | None) -> Outcome:
+    if shares is None:
+        return Outcome(NOT_EVALUATED, f"{source}: no events")
+    lacking = [f"{name} in {math.floor(share * 1000) / 10:g} %" for name, share in shares.items() if share < FILLED]
+    return Outcome(NOT_OPERATED, f"{source}: {', '.join(lacking)} of events") if lacking else Outcome(OPERATED)
 
 
 def _failures_told(facts: Facts, _: str) -> Days:
@@ -308,6 +326,7 @@ CHECKS: dict[str, Entry] = {
     "sources_whole": Entry(_sources_whole, "no source was partial or missing", "sources"),
     "senders_heard": Entry(_senders_heard, "no declared sender was silent", "failures"),
     "records_kept": Entry(_records_kept, "no record was rejected, unreadable or unaccounted for", "failures"),
+    "fields_filled": Entry(_fields_filled, "nearly every record told who, what, when, outcome and origin", "sources"),
     "failures_told": Entry(_failures_told, "failures of logging stood in a report in time", "failures"),
     "review_on_time": Entry(_review_on_time, "the day's report was there in time", "reviews"),
     "rules_ran": Entry(_rules_ran, "all rules ran", "findings"),

@@ -16,10 +16,20 @@ from audit_pipeline.clock import DAY
 from audit_pipeline.evidence import printed_heads
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake.verify import verify
+from audit_pipeline.lake.views import connect
 from audit_pipeline.reports.controls.catalogue import Scope
 from audit_pipeline.reports.inputs import Inputs, Row
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import deliveries
+
+FIELDS = {
+    "who": "coalesce(actor_user_name, actor_user_uid, user_name, user_uid, x_actor) IS NOT NULL",
+    "what": "class_uid IS NOT NULL AND activity_id IS NOT NULL",
+    "when": '"time" IS NOT NULL',
+    "outcome": "status_id IN (1, 2)",
+    "origin": "coalesce(src_endpoint_ip, src_endpoint_hostname, src_endpoint_uid, device_hostname) IS NOT NULL",
+}
+"""what a record has to tell (PCI DSS 10.2.2, NIST AU-3), as conditions over `events`; the object of an act differs by its kind"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,9 @@ class Facts:
     """what verification found: the source, empty for what belongs to none, and a line"""
     history_days: int
     """days of events on record up to the end of the period"""
+
+    filled: Mapping[tuple[str, str], Mapping[str, float]]
+    """share of events that have each of `FIELDS`, by source and day; absent where there are no events"""
 
     @property
     def sources(self) -> list[str]:
@@ -84,6 +97,7 @@ def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list
         verified=verified,
         problems=problems,
         history_days=(inputs.day - first).days + 1,
+        filled=_filled(inputs),
     )
 
 
@@ -93,6 +107,14 @@ def _verify(inputs: Inputs, engine: sa.Engine) -> tuple[int, list[tuple[str, str
     found, summary = verify(inputs.lake, inputs.days[0], until)
     rows = [problem.as_dict() for problem in found] + printed_heads(inputs.lake)[0] + decisions.verify(engine)
     return summary.entries, [(row.get("source") or "", f"{row['problem']} in {row['file']}") for row in rows]
+
+
+def _filled(inputs: Inputs) -> dict[tuple[str, str], dict[str, float]]:
+    shares = ", ".join(f"avg(({condition})::INT)" for condition in FIELDS.values())
+    first = dt.date.fromisoformat(inputs.days[0])
+    with connect(inputs.lake, since=first, until=inputs.day, tables=["events"]) as con:
+        rows = con.sql(f"SELECT x_source, day, {shares} FROM events GROUP BY ALL").fetchall()
+    return {(source, day.isoformat()): dict(zip(FIELDS, found, strict=True)) for source, day, *found in rows}
 
 
 def _rule_errors(inputs: Inputs) -> dict[str, int]:
