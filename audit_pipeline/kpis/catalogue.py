@@ -72,6 +72,10 @@ class Kpi(Section):
     )
     order: int = Field(default=100, description="place in reports")
     look_back: int = Field(default=0, ge=0, le=92, description="days before `$start` whose events the SQL may read too")
+    past: str | None = Field(
+        default=None,
+        description="WHERE over events: the only ones that SQL with `look_back` reads, so that they are read once",
+    )
     window: int = Field(default=1, ge=1, le=92, description="days that a day's value is made of; they end with the day")
     events: str | None = Field(
         default=None, description="SELECT that stands for `events`, where the conditions need columns of their own"

@@ -109,14 +109,15 @@ class _Day(contextlib.ExitStack):
     def __init__(self, settings: Settings, reader: Reader) -> None:
         super().__init__()
         self.settings, self.reader, self.day = settings, reader, reader.until
-        self._open: dict[int, duckdb.DuckDBPyConnection] = {}
+        self._open: dict[tuple[int, str | None], duckdb.DuckDBPyConnection] = {}
 
-    def con(self, days_before: int) -> duckdb.DuckDBPyConnection:
-        """A connection that sees the events of the day and of so many days before."""
-        if days_before not in self._open:
-            opened = self.reader.open(Span.whole(self.day, self.day), days_before)
-            self._open[days_before] = self.enter_context(contextlib.closing(opened))
-        return self._open[days_before]
+    def con(self, days_before: int, past: str | None = None) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the events of the day, and of so many days before (those of `past`)."""
+        key = (days_before, past)
+        if key not in self._open:
+            opened = self.reader.open(Span.whole(self.day, self.day), days_before, past)
+            self._open[key] = self.enter_context(contextlib.closing(opened))
+        return self._open[key]
 
     @functools.cached_property
     def coverage(self) -> dict[str, Coverage]:
@@ -125,7 +126,7 @@ class _Day(contextlib.ExitStack):
 
     def numbers(self, kpi: Kpi) -> tuple[dict[str, tuple[Measured | None, list[Coverage]]], list[dict[str, Any]]]:
         """What was measured by scope with the sources behind it, and the rows that explain it."""
-        con, span = self.con(kpi.look_back), Span.whole(self.day - (kpi.window - 1) * DAY, self.day)
+        con, span = self.con(kpi.look_back, kpi.past), Span.whole(self.day - (kpi.window - 1) * DAY, self.day)
         measured = self.reader.measure(con, kpi, span)
         scopes = _scopes(kpi, measured, self._feeding(kpi, measured), self.coverage)
         behind = {
@@ -158,7 +159,10 @@ class _Day(contextlib.ExitStack):
         """Those of the sources that gave the KPI something in the week before."""
         if not doubtful:
             return frozenset()
-        con, span = self.con(max(_LOOK_BACK, kpi.look_back)), Span.whole(self.day - _LOOK_BACK * DAY, self.day)
+        con, span = (
+            self.con(max(_LOOK_BACK, kpi.look_back), kpi.past),
+            Span.whole(self.day - _LOOK_BACK * DAY, self.day),
+        )
         if kpi.sql is not None:
             before = self.reader.measure(con, kpi, span).get("all")
             return before.sources if before else frozenset()

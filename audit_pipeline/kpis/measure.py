@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,18 +80,22 @@ class Reader:
         """`kpis`: those that are going to be measured, so that what they need is read once."""
         self.settings, self.lake, self.until = settings, lake, until
         self.tables = dict(tables or {})
-        self.columns = _named([kpi for kpi in kpis if not kpi.look_back], settings)
+        alike: defaultdict[str, list[Kpi]] = defaultdict(list)
+        for kpi in kpis:
+            if kpi.past or not kpi.look_back:
+                alike[kpi.past or "true"].append(kpi)
+        self._columns = {where: _named(found, settings) for where, found in alike.items()}
 
-    def open(self, span: Span, look_back: int = 0) -> duckdb.DuckDBPyConnection:
-        """A connection over the span's days (`look_back` days more before), of which left-out days have no events."""
+    def open(self, span: Span, look_back: int = 0, past: str | None = None) -> duckdb.DuckDBPyConnection:
+        """A connection over the span's days, of which left-out days have no events; or also the `look_back` days before, of which those of `past`."""
         con = connect(self.settings, self.lake, since=span.first - look_back * DAY, until=span.last, tables=_TABLES)
         if not look_back and len(span.days) < (span.last - span.first).days + 1:
             listed = ", ".join(f"DATE '{day.isoformat()}'" for day in span.days) or "NULL"
             for name in ("events", "rejects"):
                 con.execute(f"ALTER VIEW {name} RENAME TO all_{name}")
                 con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM all_{name} WHERE day IN ({listed})")
-        if self.columns and not look_back:
-            self._keep(con)
+        if past or not look_back:
+            self._keep(con, past or "true")
         con.register("sources", pa.table({"source": sorted(self.settings.sources)}))
         con.register("days", pa.table({"day": pa.array(span.days, pa.date32())}))
         con.register("reviews", self.tables.get("reviews", REVIEWS.empty_table()))
@@ -98,12 +103,12 @@ class Reader:
         con.execute(f"CREATE TEMP MACRO owner_of(service_name, source_name) AS {team}")
         return con
 
-    def _keep(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Read the columns that are named once: nineteen small scans of wide files cost more than one."""
-        (rows,) = con.execute("SELECT count(*) FROM events").fetchone() or (0,)
-        if rows <= _KEPT_ROWS:
-            listed = ", ".join(f'"{name}"' for name in self.columns)
-            con.execute(f"CREATE TEMP TABLE kept_events AS SELECT {listed} FROM events")
+    def _keep(self, con: duckdb.DuckDBPyConnection, where: str) -> None:
+        """Read the columns that KPIs name once: nineteen small scans of wide files cost more than one."""
+        columns = self._columns.get(where)
+        if columns and (where != "true" or _rows(con) <= _KEPT_ROWS):
+            listed = ", ".join(f'"{name}"' for name in columns)
+            con.execute(f"CREATE TEMP TABLE kept_events AS SELECT {listed} FROM events WHERE {where}")
             con.execute("DROP VIEW events; ALTER TABLE kept_events RENAME TO events")
 
     def ready(self, con: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -144,6 +149,11 @@ class Reader:
         if kpi.cases is not None:
             sql = f"WITH cases AS (\n{looked_at(kpi, self.settings)}\n)\n{sql}"
         return list(self.rows(con, sql, span).slice(0, DETAILS).to_pylist())
+
+
+def _rows(con: duckdb.DuckDBPyConnection) -> int:
+    (rows,) = con.execute("SELECT count(*) FROM events").fetchone() or (0,)
+    return int(rows)
 
 
 def _named(kpis: Sequence[Kpi], settings: Settings) -> list[str]:

@@ -101,14 +101,15 @@ class _Days(contextlib.ExitStack):
     def __init__(self, reader: Reader, span: Span) -> None:
         super().__init__()
         self.reader, self.span = reader, span
-        self._open: dict[tuple[_Used, int], duckdb.DuckDBPyConnection] = {}
+        self._open: dict[tuple[_Used, int, str | None], duckdb.DuckDBPyConnection] = {}
 
-    def con(self, used: _Used, look_back: int) -> duckdb.DuckDBPyConnection:
-        """A connection that sees the events of these days."""
-        if (used, look_back) not in self._open:
-            opened = self.reader.open(Span(self.span.first, self.span.last, used), look_back)
-            self._open[used, look_back] = self.enter_context(contextlib.closing(opened))
-        return self._open[used, look_back]
+    def con(self, used: _Used, look_back: int, past: str | None) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the events of these days, and those of `past` in the days before."""
+        key = (used, look_back, past)
+        if key not in self._open:
+            opened = self.reader.open(Span(self.span.first, self.span.last, used), look_back, past)
+            self._open[key] = self.enter_context(contextlib.closing(opened))
+        return self._open[key]
 
 
 def _stored(lake: Lake, start: dt.date, end: dt.date) -> dict[tuple[str, str], _ByDay]:
@@ -151,7 +152,7 @@ def _measure(
             found |= dict.fromkeys(scopes, (None, ()))
             continue
         part = Span(span.first, span.last, used)
-        con = opened.con(used, kpi.look_back)
+        con = opened.con(used, kpi.look_back, kpi.past)
         measured = reader.measure(con, kpi, part)
         found |= {scope: (measured.get(scope), used) for scope in scopes}
         if "all" in scopes:

@@ -40,6 +40,16 @@ releases: releases.csv
 """
 IDENTITIES = "source,account,person,role,kind,zone,team\n*,alice,Alice,dev,human,UTC,shop\n*,bob,Bob,sre,human,UTC,ops\n*,robot,Robot,,service,UTC,shop\n"
 RELEASES = "time,service,version,change_id\n2026-03-01T23:59:59Z,shop,1,c1\n2026-03-02T00:00:00Z,shop,2,c2\n2026-03-02T15:00:00Z,cart,7,c3\n2026-03-03T00:00:00Z,shop,3,c4\n"
+NOISE = """
+id: front_page
+title: The front page
+reason: Everybody asks for it.
+owner: shop
+created: 2026-03-01
+expires: 2026-04-01
+sources: all
+where: {page: {api_operation: GET /}, condition: page}
+"""
 Found = dict[tuple[str, str], dict[str, Any]]
 
 
@@ -112,6 +122,8 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Lake, p
     root: Path = tmp_path_factory.mktemp("company")
     (root / "identities.csv").write_text(IDENTITIES, encoding="utf-8")
     (root / "releases.csv").write_text(RELEASES, encoding="utf-8")
+    (root / "noise").mkdir()
+    (root / "noise" / "front_page.yaml").write_text(NOISE, encoding="utf-8")
     settings, lake = make_settings(root, CONFIG), open_lake(root)
     write_events(lake, events())
     write_completeness(lake, DAY, {"idp": "no_gap_seen", "app": "proven", "hosts": "no_gap_seen"})
@@ -176,6 +188,8 @@ def test_numbers_counted_by_hand(company: tuple[Settings, Lake, pa.Table], kpi: 
         ("access_refused", "service:shop", (1 / 124, 1, 124)),
         ("error_rate_by_service", "service:shop", (2 / 124, 2, 124)),
         ("error_rate_by_service", "team:shop", (2 / 127, 2, 127)),
+        ("noise_share", "source:idp", (0.0, 0, 29)),
+        ("noise_share", "team:shop", (100 / 132, 100, 132)),
         ("slow_operations", "service:shop", (5.0, 122, 122)),
     ],
 )
@@ -209,7 +223,7 @@ def test_every_number_is_recounted_through_its_drill_down(company: tuple[Setting
             recounted.add(kpi.id)
     assert recounted == {
         "failed_sign_ins", "accounts_under_guessing", "privilege_escalations", "off_hours_access", "access_refused", "error_rate_by_service",
-        "slow_operations", "downtime_minutes", "releases", "completeness", "coverage", "time_to_detect",
+        "slow_operations", "downtime_minutes", "releases", "completeness", "coverage", "time_to_detect", "noise_share",
     }  # fmt: skip
 
 
@@ -235,6 +249,7 @@ def test_details_name_what_is_behind_and_no_secret(company: tuple[Settings, Lake
     assert (longest["service"], longest["minutes"], longest["since"]) == ("shop", 20.0, "2026-03-01T23:40:00Z")
     assert longest["cause"].startswith("out of memory")
     assert (second["cause"], third["cause"]) == ("disk full", "deploy")
+    assert details["noise_share"] == [{"rule": "front_page", "n": 100}]
     assert details["time_to_detect"] == [{"what": "findings of backfilled days, left out", "n": 1}]
     assert [row["version"] for row in details["releases"]] == ["2", "7"]
     assert "hunter2" not in note.lower()
