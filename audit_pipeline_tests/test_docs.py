@@ -65,7 +65,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 )
 def test_commands_are_commands(page: str, args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for file in ("sample.json", "trail.json.gz"):
+    (tmp_path / "formats").mkdir()
+    for file in ("sample.json", "trail.json.gz", "formats/shop.yaml", "shop.log"):
         (tmp_path / file).write_text("{}")
     command: click.Command = main
     with contextlib.ExitStack() as stack:
@@ -109,7 +110,9 @@ def test_example_kpi_is_computed(tmp_path: Path) -> None:
     assert (mine["value"], mine["state"]) == (None, "no_data")
 
 
-@pytest.mark.parametrize("page", ["how-to/add-a-source.md", "how-to/production.md", "how-to/mail.md", "how-to/privacy.md"])
+@pytest.mark.parametrize(
+    "page", ["how-to/add-a-source.md", "how-to/production.md", "how-to/mail.md", "how-to/privacy.md"]
+)
 def test_example_configuration_loads(page: str) -> None:
     examples = blocks(page, "yaml")
     assert examples

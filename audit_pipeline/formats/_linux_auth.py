@@ -187,10 +187,12 @@ def _by_rule(values: dict[int, str], default: str) -> str:
     return f"(CASE {cases} ELSE {default} END)"
 
 
-def _group(name: str) -> str:
-    """The text of a named group of the rule that fits; null where it has none."""
+def _group(name: str, *, ssh: bool = True) -> str:
+    """The text of a named group of the rule that fits; null where it has none; without `ssh` only of rules of other programs."""
     found = {}
     for number, rule in enumerate(RULES):
+        if not ssh and rule.programs == _SSHD and rule.code != "ssh_not_allowed":
+            continue
         groups = re.compile(rule.pattern).groupindex
         if name in groups:
             found[number] = f"nullif(regexp_extract(r.m, {_quote(rule.pattern)}, {groups[name]}), '')"
@@ -225,7 +227,8 @@ def columns() -> dict[str, str]:
         "user_name": user,
         "group_name": _group("group"),
         "src_endpoint_ip": f"nullif(regexp_extract({address}, {_IP}), '')",
-        "src_endpoint_hostname": f"nullif(regexp_extract({address}, {_HOST}), '')",
+        # sshd itself tells addresses, never names, but for who is not allowed
+        "src_endpoint_hostname": f"nullif(regexp_extract({_group('ip', ssh=False)}, {_HOST}), '')",
         "dst_endpoint_hostname": "nullif(r.host, '')",
         "device_hostname": "nullif(r.host, '')",
         "api_service_name": "nullif(regexp_replace(r.program, '\\(pam_unix\\)$', ''), '')",

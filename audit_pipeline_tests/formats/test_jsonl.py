@@ -309,3 +309,13 @@ def test_a_honeypot_counted_another_way() -> None:
     events = [json.loads(line) for line in parse("jsonl", data, mapping=_EXAMPLES / "cowrie.yaml").lines]
     assert [event for event in events[:300] if faults(event)] == []
     assert dt.datetime.fromtimestamp(events[0]["time"] / 1000, dt.UTC).year == 2018
+
+
+def test_the_mapping_of_the_how_to_does_what_it_says(tmp_path: Path) -> None:
+    page = (_REPO / "docs" / "how-to" / "add-a-format.md").read_text(encoding="utf-8")
+    (shown,) = [block.split("```")[0] for block in page.split("```yaml\n")[1:] if block.startswith("name: shop")]
+    login = {"ts": _T, "id": 1, "event": "login", "ok": False, "user": {"mail": "a@example.com"}, "took": 0.25, "kind": 1, "message": "reason=late"}  # fmt: skip
+    rows = _rows(_file(tmp_path, shown), login, {"ts": _T, "id": 2, "status": 404, "kind": "9"}, {"ts": _T, "id": 3})
+    assert [(row["type_uid"], row["status_id"], row["actor_user_type"]) for row in rows] == [(300201, 2, "staff"), (600302, 2, "unknown"), (600302, 1, "unknown")]  # fmt: skip
+    assert (rows[0]["user_name"], rows[0]["duration"], rows[0]["status_detail"]) == ("a@example.com", 250, "late")
+    assert {row["metadata_product_name"] for row in rows} == {"Shop"}
