@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import csv_file
@@ -122,12 +123,12 @@ def accounts(listed: pa.Table, since: dt.date | None, until: dt.date | None) -> 
     """One row for each source and account that counts at some time of these days (`ACCOUNTS`), so that a join doubles no event."""
     begin = midnight(since) if since else EARLIEST
     end = midnight(until) + DAY if until else LATEST
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in listed.to_pylist():
+    throughout = pc.and_(pc.less_equal(listed["from"], begin), pc.greater_equal(listed["to"], end))
+    always = listed.filter(throughout).select(NEEDED)
+    spells: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in listed.filter(pc.invert(throughout)).to_pylist():
         if row["from"] < end and row["to"] > begin:
-            grouped[row["source"], row["account"]].append(row)
-    rows = []
-    for spells in grouped.values():
-        always = len(spells) == 1 and spells[0]["from"] <= begin and spells[0]["to"] >= end
-        rows.append({**spells[0], "spells": None if always else spells})
-    return pa.Table.from_pylist(rows, schema=ACCOUNTS)
+            spells[row["source"], row["account"]].append(row)
+    changing = [{"source": source, "account": account, "spells": some} for (source, account), some in spells.items()]
+    null = pa.nulls(always.num_rows, ACCOUNTS.field("spells").type)
+    return pa.concat_tables([always.append_column("spells", null), pa.Table.from_pylist(changing, schema=ACCOUNTS)])
