@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from audit_pipeline.reports.controls import catalogue, checks
+from audit_pipeline.reports.controls import catalogue, checks, outcome
 from audit_pipeline.reports.controls.catalogue import Control, ControlsError, Framework, Scope
 from audit_pipeline.reports.controls.facts import Facts, facts
 from audit_pipeline.reports.inputs import Inputs, Row
@@ -18,7 +18,7 @@ from audit_pipeline.settings import Settings
 
 NO_SCOPE = "scope not declared"
 NOT_APPLICABLE = "not_applicable"
-STATES = (checks.NOT_OPERATED, checks.NOT_EVALUATED, checks.OPERATED)
+STATES = (outcome.NOT_OPERATED, outcome.NOT_EVALUATED, outcome.OPERATED)
 MOST_REASONS = 4
 
 
@@ -70,7 +70,7 @@ def _base(control: Control) -> Row:
 
 
 def _unscoped(control: Control, problem: str) -> Row:
-    return {**_base(control), "state": checks.NOT_EVALUATED, "why": [problem], "days": None, "checks": []}
+    return {**_base(control), "state": outcome.NOT_EVALUATED, "why": [problem], "days": None, "checks": []}
 
 
 def _row(control: Control, scope: Scope, found: Facts) -> Row:
@@ -78,9 +78,9 @@ def _row(control: Control, scope: Scope, found: Facts) -> Row:
         reason = scope.not_applicable[control.id]
         return {**_base(control), "state": NOT_APPLICABLE, "why": [reason], "days": None, "checks": []}
     judged = {name: checks.evaluate(name, found) for name in control.checks}
-    by_day = {day: checks.worst([days[day] for days in judged.values()]) for day in found.days}
+    by_day = {day: outcome.worst([days[day] for days in judged.values()]) for day in found.days}
     grouped = {state: [day for day in found.days if by_day[day].state == state] for state in STATES}
-    state = next((one for one in STATES if grouped[one]), checks.NOT_EVALUATED)
+    state = next((one for one in STATES if grouped[one]), outcome.NOT_EVALUATED)
     return {
         **_base(control),
         "state": state,
@@ -90,7 +90,7 @@ def _row(control: Control, scope: Scope, found: Facts) -> Row:
     }
 
 
-def _check(name: str, days: checks.Days) -> Row:
+def _check(name: str, days: outcome.Days) -> Row:
     entry = checks.CHECKS.get(name.partition(":")[0])
     counts = {state: sum(one.state == state for one in days.values()) for state in STATES}
     return {
@@ -102,11 +102,11 @@ def _check(name: str, days: checks.Days) -> Row:
     }
 
 
-def _reasons(days: checks.Days) -> list[Row]:
+def _reasons(days: outcome.Days) -> list[Row]:
     """Why it did not operate or could not be evaluated: each reason once, with its days, the first ones."""
     found: dict[tuple[str, str], list[str]] = {}
-    for day, outcome in days.items():
-        if outcome.state != checks.OPERATED:
-            found.setdefault((outcome.state, outcome.why), []).append(day)
+    for day, said in days.items():
+        if said.state != outcome.OPERATED:
+            found.setdefault((said.state, said.why), []).append(day)
     ordered = sorted(found.items(), key=lambda item: (STATES.index(item[0][0]), item[1][0]))
     return [{"state": state, "why": why, "days": of} for (state, why), of in ordered[:MOST_REASONS]]
