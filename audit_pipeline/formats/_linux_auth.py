@@ -127,6 +127,7 @@ _RULES_SESSIONS = [
     Rule("session_other", _AUTH, 0, "^systemd-logind$|^elogind", ""),
     Rule("pam_failures", _AUTH, _FAILED, _BESIDE, _MORE),
     Rule("pam_failures", _LOGON, _FAILED, _ANY, _MORE),
+    Rule("pam_failure", _AUTH, _FAILED, "^(?:su|sudo|runuser)$", _FAILURE.replace(".*? rhost", r".*? ruser=(?P<actor>\S*) rhost")),
     Rule("pam_failure", _AUTH, _FAILED, _BESIDE, _FAILURE),
     Rule("pam_failure", _LOGON, _FAILED, _ANY, _FAILURE),
     Rule("session_opened", _AUTH, _OK, _BESIDE, _PAM + r"session opened for user (?P<user>[^ (]+)(?:\(uid=\d+\))?" + _BY),
@@ -210,6 +211,7 @@ def columns() -> dict[str, str]:
         n for n, rule in enumerate(RULES) if rule.type_uid in (_LOGON, _LOGOFF, _AUTH) and "(?P<user>" in rule.pattern
     }
     called = {n for n, rule in enumerate(RULES) if "(?P<actor>" in rule.pattern}
+    program = r"nullif(regexp_replace(r.program, '\(pam_unix\)$', ''), '')"
     return {
         "class_uid": _by_rule({n: str(t // 100) for n, t in numbers.items()}, "0"),
         "category_uid": _by_rule({n: str(t // 100_000) for n, t in numbers.items()}, "0"),
@@ -220,7 +222,7 @@ def columns() -> dict[str, str]:
         "message": "nullif(r.text, '')",
         "count": f"TRY_CAST(coalesce(r.n, 1)::BIGINT * coalesce(TRY_CAST({_group('count')} AS INTEGER), 1) AS INTEGER)",
         "metadata_event_code": _by_rule({n: _quote(rule.code) for n, rule in enumerate(RULES)}, "NULL"),
-        "metadata_product_name": "nullif(r.program, '')",
+        "metadata_product_name": program,
         "metadata_product_vendor_name": "'Linux'",
         "metadata_log_name": "'syslog'",
         "actor_user_name": actor,
@@ -231,7 +233,7 @@ def columns() -> dict[str, str]:
         "src_endpoint_hostname": f"nullif(regexp_extract({_group('ip', ssh=False)}, {_HOST}), '')",
         "dst_endpoint_hostname": "nullif(r.host, '')",
         "device_hostname": "nullif(r.host, '')",
-        "api_service_name": "nullif(regexp_replace(r.program, '\\(pam_unix\\)$', ''), '')",
+        "api_service_name": program,
         "x_actor": f"coalesce({actor}, {_by_rule(dict.fromkeys(own, user), 'NULL')})",
         "x_actor_kind": f"CASE WHEN r.program IN ('CRON', 'CROND', 'cron', 'crond') THEN 'service' WHEN r.rule IN ({', '.join(map(str, sorted(own | called)))}) THEN 'unknown' END",
     }

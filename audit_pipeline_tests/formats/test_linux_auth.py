@@ -53,6 +53,7 @@ _LINES: list[tuple[str, str, tuple[Any, ...]]] = [
     ("su[4]", "(to root) ann on pts/0", ("su_switched", 300207, 1, "root", "ann", None, None, 1)),
     ("su[4]", "FAILED SU (to root) ann on pts/0", ("su_failed", 300207, 2, "root", "ann", None, None, 1)),
     ("su[4]", "pam_unix(su:session): session opened for user root(uid=0) by ann(uid=1000)", ("session_opened", 300299, 1, "root", "ann", None, None, 1)),
+    ("su[4]", "pam_unix(su-l:auth): authentication failure; logname=ann uid=1000 euid=0 tty=pts/0 ruser=ann rhost=  user=root", ("pam_failure", 300299, 2, "root", "ann", None, None, 1)),
     ("su(pam_unix)[4]", "session opened for user news by (uid=0)", ("su_switched", 300207, 1, "news", None, None, None, 1)),
     ("CRON[4]", "pam_unix(cron:session): session closed for user root", ("session_closed", 300202, 1, "root", None, None, None, 1)),
     ("CRON[4]", "(root) CMD (run-parts /etc/cron.hourly)", ("cron_started", 100606, 1, None, "root", None, None, 1)),
@@ -89,19 +90,15 @@ def test_each_kind_of_line_is_valid_ocsf() -> None:
     assert len(events) == len(_LINES)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["x from 203.0.113.9 port 1 ssh2", "a b", "root from 203.0.113.9", "'; DROP TABLE events; --", "<script>", "invalid user y", "[preauth]", "ü\u202e"],
-)  # fmt: skip
-def test_a_hostile_name_does_not_choose_its_address(name: str) -> None:
-    rows = _rows(
-        f"Failed password for invalid user {name} from 192.0.2.1 port 22 ssh2",
-        f"Invalid user {name} from 192.0.2.1 port 22",
-        f"Accepted password for {name} from 192.0.2.1 port 22 ssh2",
-    )
-    assert [row["src_endpoint_ip"] for row in rows] == ["192.0.2.1"] * 3
-    assert rows[0]["user_name"] == name
-    assert [row["status_id"] for row in rows] == [2, 2, 1]
+_HOSTILE = ["x from 203.0.113.9 port 1 ssh2", "a b", "root from 203.0.113.9", "'; DROP TABLE events; --", "<script>", "user y", "[preauth]", "\u00fc\u202e"]  # fmt: skip
+
+
+def test_a_hostile_name_does_not_choose_its_address() -> None:
+    said = ["Failed password for invalid user {} from 192.0.2.1 port 22 ssh2", "Invalid user {} from 192.0.2.1 port 22", "Accepted password for {} from 192.0.2.1 port 22 ssh2"]  # fmt: skip
+    rows = _rows(*(text.format(name) for name in _HOSTILE for text in said))
+    assert {row["src_endpoint_ip"] for row in rows} == {"192.0.2.1"}
+    assert [row["user_name"] for row in rows] == [name for name in _HOSTILE for _ in said]
+    assert [row["status_id"] for row in rows] == [2, 2, 1] * len(_HOSTILE)
 
 
 _NAMES = st.text(
@@ -113,7 +110,7 @@ _SAFE = _NAMES.filter(lambda n: n.strip() == n and not re.match(r"(?:invalid|ill
 
 
 @given(names=st.lists(_SAFE, min_size=10, max_size=20))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_any_name_is_read_back(names: list[str]) -> None:
     rows = _rows(
         *(f"Failed password for invalid user {name} from 192.0.2.1 port {n} ssh2" for n, name in enumerate(names))
@@ -127,7 +124,7 @@ _SOME = st.sampled_from([b"Mar  1 10:00:00 h sshd[1]: x", b"  at java.lang", b"F
 
 
 @given(st.lists(_BYTES | _SOME | _BYTES.map(lambda b: b"Mar  1 10:00:00 h sudo: " + b), min_size=5, max_size=30))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_whatever_the_bytes_every_line_is_an_event_or_a_reject(lines: list[bytes]) -> None:
     lines = [b"Mar  1 10:00:00 h first: line", *lines]  # no magic number of a compressed file
     parsed = parse("linux_auth", b"\n".join(lines), year=2026)
