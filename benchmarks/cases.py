@@ -96,6 +96,51 @@ def make_demo(root: str, days: int, events: int) -> dict[str, Any]:
     return {"config": str(config), "days": [(start + dt.timedelta(days=n)).isoformat() for n in range(days)]}
 
 
+def make_day(root: str, events: int) -> dict[str, Any]:
+    """Preparation: a lake that holds one day of one source, of so many events, judged."""
+    import numpy as np
+    import pyarrow as pa
+
+    from audit_pipeline.lake.store import Lake
+    from audit_pipeline.ocsf.columns import EVENT_SCHEMA
+    from audit_pipeline.quality.completeness import assess
+    from audit_pipeline.settings import Settings
+
+    day = corpus.DEMO_END
+    config = Path(root, "pipeline.yaml")
+    config.parent.mkdir(parents=True)
+    config.write_text(f"lake: lake\nstart: {day}\nsources: {{app: {{type: files, format: cloudtrail}}}}\n")
+    settings = Settings.load(config)
+    rng = np.random.default_rng(1)
+    zero = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1_000_000
+    times = np.sort(rng.integers(0, 86_400_000_000, events)) + zero
+    stamp = pa.timestamp("us", tz="UTC")
+    given = {
+        "time": pa.array(times).cast(stamp),
+        "x_visible_time": pa.array(times + rng.integers(1, 900_000_000, events)).cast(stamp),
+        "x_line": pa.array(np.arange(events)),
+        "actor_user_name": pa.array(np.char.add("user", rng.integers(0, 500, events).astype(str))),
+        "src_endpoint_ip": pa.array(np.char.add("192.0.2.", rng.integers(0, 250, events).astype(str))),
+    }
+    same = {
+        "day": day,
+        "x_source": "app",
+        "api_operation": "GetObject",
+        "status_id": 1,
+        "x_records": 1,
+        "x_duplicates": 0,
+        "x_segment": "s",
+    }
+    columns = [
+        given[field.name].cast(field.type) if field.name in given else pa.repeat(pa.scalar(same.get(field.name), field.type), events)
+        for field in EVENT_SCHEMA
+    ]  # fmt: skip
+    lake = Lake.open(settings.lake_url)
+    lake.write_table("events", pa.table(columns, schema=EVENT_SCHEMA), day, "app")
+    assess(settings, lake, day)
+    return {"config": str(config), "day": day.isoformat()}
+
+
 def pandas(folder: str, share: int, free: bool) -> dict[str, Any]:
     """See `peers`."""
     importlib.import_module("pandas")
@@ -218,6 +263,7 @@ CASES: dict[str, Callable[..., dict[str, Any]]] = {
     for case in (
         make_corpora,
         make_demo,
+        make_day,
         pipeline,
         pandas,
         structs,

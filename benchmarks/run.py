@@ -27,6 +27,7 @@ from benchmarks.corpus import Corpus
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "benchmarks.md"
+GATE_EVENTS = 1_000_000
 PACKAGES = ("duckdb", "pyarrow", "pandas", "msgspec", "isal", "great-expectations", "dagster")
 _ENV = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -223,6 +224,7 @@ def _daily(bench: Bench, events: int) -> list[str]:
     if "failed" in made:
         return ["", f"Starting and a night: not measured: {_cell(made['failed'])}"]
     config, nights = made["config"], made["days"]
+    million = bench.one("make_day", {"root": str(bench.work / "day"), "events": GATE_EVENTS})
     bench.one("definitions", {"config": config})  # fills the bytecode caches, as an installation would have them
     first = bench.one("night", {"config": config, "day": nights[0]})
     found = bench.group(
@@ -230,7 +232,7 @@ def _daily(bench: Bench, events: int) -> list[str]:
             "definitions": ("definitions", {"config": config}),
             "help": ("help_text", {}),
             "night": ("night", {"config": config, "day": nights[1:]}),
-            "gate": ("gate", {"config": config, "day": nights[0]}),
+            "gate": ("gate", {"config": million.get("config", "not made"), "day": million.get("day", nights[0])}),
             "page": ("page", {}),
         }
     )
@@ -245,7 +247,7 @@ def _daily(bench: Bench, events: int) -> list[str]:
         _seconds("`audit-pipeline --help`", found["help"], "the whole process", _target("< 0.5 s", (found["help"],), lambda: found["help"].wall < 0.5)),
         _seconds("one night of the demo", found["night"], f"{found['night'].n:,} events that day, Dagster included; {_runs(found['night'])}{note}", ""),
         _seconds("page over 90 days, 20 sources, 50 findings", found["page"], f"{found['page'].n / 1000:.0f} kB", _target("≤ 1.5 s and ≤ 500 kB", (found["page"],), lambda: found["page"].wall <= 1.5 and found["page"].n <= 500_000)),
-        _seconds("quality gate of a day after imports", found["gate"], gate, _target("≤ 0.5 s", (found["gate"],), lambda: found["gate"].wall <= 0.5)),
+        _seconds(f"quality gate of a day of {GATE_EVENTS:,} events after imports", found["gate"], gate, _target("≤ 0.5 s", (found["gate"],), lambda: found["gate"].wall <= 0.5)),
     ]  # fmt: skip
 
 
