@@ -208,11 +208,11 @@ def test_silence_is_zero_only_where_the_source_was_seen_whole(
     with_target(place, "failed_sign_ins", 100)
     write_events(place[1], [{"time": at(8), "class_uid": 6003}])
     write_completeness(place[1], DAY, {"idp": verdict}, {"idp": code} if code else None)
-    found = {(row["kpi_id"], row["scope"]): row for row in compute(*place, DAY).to_pylist()}
+    found = rows(place, "failed_sign_ins")
     for scope in ("all", "source:idp"):
-        row = found["failed_sign_ins", scope]
+        row = found[scope]
         assert (row["value"], row["state"], row["verdict"]) == (value, state, verdict)
-    rate = found["error_rate_by_service", "all"]
+    rate = rows(place, "error_rate_by_service")["all"]
     assert (rate["value"], rate["state"], rate["low"]) == (None, "no_data", None)
 
 
@@ -336,7 +336,7 @@ def test_the_same_lake_gives_the_same_bytes(place: Place) -> None:
         {**event, "x_visible_time": event["time"] + dt.timedelta(seconds=i % 17)} for i, event in enumerate(events)
     ]
     whole(place)
-    for seed in range(3):
+    for seed in range(2):
         random.Random(seed).shuffle(events)
         write_events(place[1], events)
         compute(*place, DAY)
