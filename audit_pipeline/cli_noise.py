@@ -74,7 +74,7 @@ def noise_test(
     """
     from audit_pipeline.errors import UserError
     from audit_pipeline.lake.store import Lake
-    from audit_pipeline.noise.trial import trial
+    from audit_pipeline.noise.trial import absent, trial
     from audit_pipeline.terminal import print_rows, say
 
     settings = _settings(ctx)
@@ -82,7 +82,10 @@ def noise_test(
     days = lake.days("completeness")[-14:]
     if not days:
         raise UserError("noise test: no day is computed yet. Run `audit-pipeline run --date DAY` first.")
-    counts, examples = trial(settings, lake, rule_id, since.date() if since else days[0], until.date() if until else days[-1])  # fmt: skip
+    first, last = since.date() if since else days[0], until.date() if until else days[-1]
+    counts, examples = trial(settings, lake, rule_id, first, last)
+    for told in absent(settings, lake, rule_id, first, last):
+        say(told, error=True)
     print_rows(["day", "marked", "events", "share", "in_force"], [list(row.values()) for row in counts], form)
     if form != "table":
         return

@@ -55,6 +55,8 @@ class Noise:
     file: Path
     sql: str
     """true for the events that it marks, sources included; validity is not in it"""
+    from_record: tuple[tuple[str, str], ...] = ()
+    """fields that are no event column and are looked up in the record as it came, each with its SQL"""
 
 
 def load(settings: Settings) -> tuple[list[Noise], list[NoiseError]]:
@@ -103,10 +105,11 @@ def _read(file: Path, formats: dict[str, str]) -> Noise:
     unknown = [name for name in listed if name not in formats]
     if unknown:
         raise NoiseError(file, f"source {unknown[0]!r} is not configured; known are {', '.join(formats)}.")
-    return Noise(rule, file, _sql(file, rule, listed, {formats[name] for name in listed}))
+    sql, from_record = _sql(file, rule, listed, {formats[name] for name in listed})
+    return Noise(rule, file, sql, from_record)
 
 
-def _sql(file: Path, rule: NoiseRule, sources: list[str], formats: set[str]) -> str:
+def _sql(file: Path, rule: NoiseRule, sources: list[str], formats: set[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The condition, bound once over no events so that a wrong field or pattern shows here and not in a night."""
     from sigma.exceptions import SigmaError
     from sigma.rule import SigmaRule
@@ -117,9 +120,14 @@ def _sql(file: Path, rule: NoiseRule, sources: list[str], formats: set[str]) -> 
     detection = rule.where if "condition" in rule.where else {"selection": rule.where, "condition": "selection"}
     document = {"title": rule.title, "logsource": {"product": "ocsf"}, "detection": detection}
     try:
-        condition = DuckDBBackend(next(iter(formats)) if len(formats) == 1 else None).where(
-            SigmaRule.from_dict(document)
+        backend, sigma = (
+            DuckDBBackend(next(iter(formats)) if len(formats) == 1 else None),
+            SigmaRule.from_dict(document),
         )
+        condition = backend.where(sigma)
+        from_record = {
+            name: backend.text(name) for name in _fields(sigma.detection) if "raw_data" in backend.text(name)
+        }
     except (SigmaError, NotImplementedError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise NoiseError(file, f"where: {' '.join(str(error).split()) or type(error).__name__}") from None
     of = "true" if rule.sources == "all" else any_of(map(quote, sources), "x_source")
@@ -127,4 +135,11 @@ def _sql(file: Path, rule: NoiseRule, sources: list[str], formats: set[str]) -> 
     wrong = bound(sql)
     if wrong:
         raise NoiseError(file, f"where: {wrong}")
-    return sql
+    return sql, tuple(sorted(from_record.items()))
+
+
+def _fields(part: Any) -> set[str]:
+    """The field names of a Sigma detection."""
+    nested = part.detections.values() if hasattr(part, "detections") else getattr(part, "detection_items", ())
+    own = {part.field} if getattr(part, "field", None) else set()
+    return own.union(*map(_fields, nested))

@@ -11,6 +11,7 @@ from typing import Any
 from audit_pipeline.context import connect
 from audit_pipeline.errors import UsageError
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import quote
 from audit_pipeline.noise.rules import load
 from audit_pipeline.settings import Settings
 
@@ -50,7 +51,18 @@ def trial(
     return days, examples
 
 
-def _of(sources: list[str] | str) -> str:
-    from audit_pipeline.lake.views import quote
+def absent(settings: Settings, lake: Lake, rule_id: str, since: dt.date, until: dt.date) -> list[str]:
+    """Fields of the rule that no record of these days has, one sentence each: mistyped ones mark nothing and fail nowhere else."""
+    (found,) = [one for one in load(settings)[0] if one.rule.id == rule_id]
+    if not found.from_record:
+        return []
+    counts = ", ".join(f"count({sql})" for _, sql in found.from_record)
+    with connect(settings, lake, since=since, until=until, tables=["events"]) as con:
+        query = f"SELECT count(*), {counts} FROM events WHERE {_of(found.rule.sources)}"
+        events, *have = con.execute(query).fetchone() or (0,)
+    names = [name for (name, _), some in zip(found.from_record, have, strict=True) if not some]
+    return [f"{found.file}: the field {name!r} is in none of the {events} events of these days" for name in names]
 
+
+def _of(sources: list[str] | str) -> str:
     return "true" if isinstance(sources, str) else f"x_source IN ({', '.join(map(quote, sources))})"
