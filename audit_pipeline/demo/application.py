@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from bisect import bisect_left
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit_pipeline.clock import DAY, rfc3339
+from audit_pipeline.clock import rfc3339
 from audit_pipeline.demo.files import Files, moment
 from audit_pipeline.demo.generate import DayTruth, Story
 from audit_pipeline.demo.plot import SERVICES, Plot
@@ -53,7 +55,7 @@ def _dumps(value: str) -> str:
 
 
 class Application:
-    """Writes a file a service and day, complete ten minutes after midnight."""
+    """Writes a file an hour, complete two minutes after it."""
 
     name = NAME
     weekend = WEEKEND_SHARE
@@ -75,25 +77,30 @@ class Application:
         for release in self._plot.releases:
             if release.day == day:
                 self._versions[release.service] = release.version
-        total = 0
-        for service, share in zip(SERVICES, _SERVICE_SHARES, strict=True):
-            lines = self._service(service, day, int(n * share), rng, before[service])
-            total += len(lines)
-            self._files.write(f"{service}/requests-{day.isoformat()}.jsonl.gz", lines, moment(day + DAY, 600))
+        lines = sorted(
+            line
+            for service, share in zip(SERVICES, _SERVICE_SHARES, strict=True)
+            for line in self._service(service, day, int(n * share), rng, before[service])
+        )
+        times = [at for at, _ in lines]
+        edges = [*(bisect_left(times, hour * 3600) for hour in range(24)), len(times)]
+        for hour, (first, last) in enumerate(pairwise(edges)):
+            texts = [line for _, line in lines[first:last]]
+            self._files.write(f"requests-{day.isoformat()}T{hour:02d}.jsonl.gz", texts, moment(day, hour * 3600 + 3720))
+        total = len(lines)
         return DayTruth(day.isoformat(), total, total, 0, 0)
 
     def close(self) -> None:
         """Nothing waits: each day is written whole."""
 
-    def _service(self, service: str, day: dt.date, n: int, rng: np.random.Generator, before: str) -> list[str]:
+    def _service(self, service: str, day: dt.date, n: int, rng: np.random.Generator, before: str) -> list[tuple[float, str]]:  # fmt: skip
         healthy = int(n * HEALTH_SHARE)
         found = self._health(service, day, healthy, before)
         found += self._requests(service, day, n - healthy, rng, before)
         found += self._turns(service, day, before)
         if day == self._plot.load_test and service == "search":
             found += self._load_test(day, n, rng)
-        found.sort()
-        return [line for _, line in found]
+        return found
 
     def _version(self, service: str, day: dt.date, before: str) -> tuple[float, str]:
         """Second of the day from which the newest version answers, and which."""

@@ -73,7 +73,7 @@ _OTHERS = """\
   app:
     type: files
     format: app_requests           # formats/app_requests.yaml says what the keys mean
-    paths: ["logs/app/*/*.jsonl.gz"]
+    paths: ["logs/app/*.jsonl.gz"]
     team: shop
 """
 _SCOPE = """\

@@ -1,4 +1,4 @@
-"""The audit log of the company's cluster as the API server writes it: events of audit.k8s.io/v1, one a line, a file every six hours.
+"""The audit log of the company's cluster as the API server writes it: events of audit.k8s.io/v1, one a line, a file an hour.
 
 Belongs here: requests, stages and rotation of `kubernetes_audit`. Not here: who the company is (`company`), or which days are special
 (`plot`). Source: kubernetes.io, "Auditing": the policy keeps `Metadata`, leaves out `RequestReceived` of reads, and a `watch` has
@@ -27,7 +27,7 @@ NAME = "kubernetes"
 WEEKEND_SHARE = 0.75
 PROBE = "system:anonymous"
 NODES = tuple(f"ip-10-20-1-{n}.eu-central-1.compute.internal" for n in (11, 24, 37, 52, 68, 81))
-_ROTATIONS_S = (35 * 60, 6 * 3600 + 300, 12 * 3600 + 300, 18 * 3600 + 300)
+_ROTATIONS_S = tuple(hour * 3600 + 35 * 60 for hour in range(24))
 _LONGEST_WATCH_S = 480
 _PEOPLE_SHARE = 0.06
 _ROLES = ("sre", "engineer")
