@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from audit_pipeline.lake.store import Lake
     from audit_pipeline.settings import Settings
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -87,7 +88,10 @@ def kpi_explain(ctx: click.Context, kpi_id: str, date: dt.datetime | None, scope
     from audit_pipeline.kpis.commands import explain
     from audit_pipeline.terminal import plain, print_json, print_rows, say
 
-    found = explain(_settings(ctx), kpi_id, date.date() if date else None, scope)
+    settings = _settings(ctx)
+    found = explain(
+        settings, kpi_id, date.date() if date else None, scope, made=lambda lake, day: _reviews(settings, lake, day)
+    )
     if form == "json":
         print_json(found, indent=2)
         return
@@ -102,6 +106,17 @@ def kpi_explain(ctx: click.Context, kpi_id: str, date: dt.datetime | None, scope
         twice = {"day", "source", "service", "x_actor_kind"} if "x_source" in found["first"][0] else set()
         names = [name for name in found["first"][0] if name not in twice and any(row[name] is not None for row in found["first"])]  # fmt: skip
         print_rows(names, [[row[name] for name in names] for row in found["first"]], "table")
+
+
+def _reviews(settings: Settings, lake: Lake, day: dt.date) -> dict[str, Any]:
+    from audit_pipeline.reports.reviews import reviews
+    from audit_pipeline.state import open_state
+
+    engine = open_state(settings.state_url_resolved)
+    try:
+        return {"reviews": reviews(settings, lake, engine, day)}
+    finally:
+        engine.dispose()
 
 
 def _word(value: Any, form: str) -> Any:

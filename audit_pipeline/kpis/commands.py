@@ -10,9 +10,11 @@ import contextlib
 import datetime as dt
 import difflib
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from audit_pipeline.clock import DAY
 from audit_pipeline.errors import UsageError, UserError
@@ -67,8 +69,17 @@ def show(settings: Settings, kpi_id: str, day: dt.date | None = None, scope: str
     }
 
 
-def explain(settings: Settings, kpi_id: str, day: dt.date | None = None, scope: str = "all") -> dict[str, Any]:
-    """The definition of a KPI, its SQL with the values put in, the SELECT of what was counted on a day, and the first of it.
+def explain(
+    settings: Settings,
+    kpi_id: str,
+    day: dt.date | None = None,
+    scope: str = "all",
+    *,
+    made: Callable[[Lake, dt.date], Mapping[str, pa.Table]] = lambda _lake, _day: {},
+) -> dict[str, Any]:
+    """The definition of a KPI, its SQL and parameters, the SELECT of what was counted on a day, and the first of it.
+
+    `made` gives the tables that other parts make of a day (`reviews`).
 
     Raises:
         UsageError: there is no such KPI.
@@ -82,7 +93,7 @@ def explain(settings: Settings, kpi_id: str, day: dt.date | None = None, scope: 
     parameters = span.parameters(f"{measuring(kpi, settings)} {drill}", settings)
     rows: list[dict[str, Any]] = []
     if drill is not None:
-        reader = Reader(settings, lake, day)
+        reader = Reader(settings, lake, day, made(lake, day))
         with contextlib.closing(reader.open(Span.whole(day, day), kpi.look_back)) as con:
             try:
                 rows = _first(reader, con, drill, span)
