@@ -50,6 +50,13 @@ def test_counts_shares_and_hours(tmp_path: Path) -> None:
     assert (found.earliest, found.latest) == (at(START, 0), at(START, 23))
 
 
+def test_an_act_on_its_own_host_needs_no_address(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    columns = {"src_endpoint_ip": None, "device_hostname": ["db-1", "db-1", "db-1", None]}
+    world.tables(START, np.arange(4, dtype=np.int64), columns=columns)
+    assert profiled(world).null_shares["address"] == 0.25
+
+
 def test_no_events_have_no_shares(tmp_path: Path) -> None:
     found = profiled(World(tmp_path))
     assert (found.events, found.records, found.gaps, found.earliest) == (0, 0, (), None)
