@@ -20,6 +20,7 @@ from audit_pipeline.errors import ConfigError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.ocsf.columns import EVENT_SCHEMA
 from audit_pipeline.settings import Settings
+from benchmarks import context as context_benchmark
 
 DAY = dt.date(2026, 3, 2)
 HEADER = "source,account,person,role,kind,zone,team,from,to\n"
@@ -175,6 +176,7 @@ def test_without_files_the_columns_are_there_and_say_nothing(tmp_path: Path) -> 
         (HEADER + "one,a,A,r,human,,red,,\n", "line 2: team 'red' stands not under teams"),
         (HEADER + "one,,A,r,human,,,,\n", "line 2: account is empty"),
         (HEADER + "one,a,A,r,human,,,soon,\n", "line 2: from is 'soon'"),
+        (HEADER + "one,a,A,r,human,,,9999-12-31T23:59:59-05:00,\n", "line 2: from is '9999-12-31"),
         (HEADER + "one,a,A,r,human,,,2026-02-01,2026-01-01\n", "from is not before to"),
         (HEADER + "# note\none,a,A,r,human,,,,\none,a,B,r,human,,,2026-01-01,\n", "line 4: account 'a' of one counts at the same time as in line 3"),
         (HEADER + "one,a,A,r,human,,,,,more\n", "line 2: has 10 cells, the header 9"),
@@ -206,6 +208,37 @@ def test_semicolons_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
 def test_an_error_of_the_releases_names_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         connect(configured(tmp_path, releases=text), Lake.open(str(tmp_path / "lake")), tables=[])
+
+
+def test_releases_are_a_table_by_time(tmp_path: Path) -> None:
+    text = "time,service,version,change_id\n2026-03-04T10:00:00+01:00,b,2,\n2026-03-04,a,1,CHG-1\n"
+    con = connect(configured(tmp_path, releases=text), Lake.open(str(tmp_path / "lake")), tables=[])
+    assert con.execute("SELECT epoch(time)::BIGINT, service, version, change_id FROM releases").fetchall() == [
+        (1772582400, "a", "1", "CHG-1"),
+        (1772614800, "b", "2", None),
+    ]
+
+
+def test_what_a_spreadsheet_or_an_odd_name_puts_into_a_file(tmp_path: Path) -> None:
+    header = ",".join(f'"{name}"' for name in HEADER.strip().split(","))
+    odd = "Zoë\u2028A\x85\x1cB"  # not the end of a line: only \r and \n are
+    settings = configured(tmp_path, identities=f'# who is who\r\n{header}\r\none,"a,b","{odd}",r,human,,,,\r\n\r\n')
+    lake = lake_with(tmp_path, [{"x_actor": "a,b"}])
+    assert ask(settings, lake, "SELECT x_actor FROM events") == [(odd,)]
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    settings = configured(tmp_path, identities=HEADER + "one,a,First,r,human,,,,\n")
+    lake = lake_with(tmp_path, [{"x_actor": "a"}])
+    assert ask(settings, lake, "SELECT x_actor FROM events") == [("First",)]
+    (tmp_path / "identities.csv").write_text(HEADER + "one,a,Second,r,human,,,,\n", encoding="utf-8")
+    assert ask(settings, lake, "SELECT x_actor FROM events") == [("Second",)]
+
+
+def test_the_benchmark_compares_the_same_queries() -> None:
+    found = context_benchmark.main(events=400, repeat=1)
+    assert {name for name, figures in found.items() if "ratio" in figures} == {"connect", *context_benchmark.QUERIES}
+    assert all(value > 0 for figures in found.values() for value in figures.values())
 
 
 def judged(settings: Settings, moment: dt.datetime, zone: str | None = None) -> bool | None:
