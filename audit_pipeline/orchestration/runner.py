@@ -10,6 +10,7 @@ from pathlib import Path
 
 from audit_pipeline.formats import unify
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.orchestration import orphans
 from audit_pipeline.orchestration.assets.reports import SEND_TAG
 from audit_pipeline.orchestration.build import build_definitions
 from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance, kept_open
@@ -39,6 +40,8 @@ class Runner:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._instance = instance(settings)
+        orphans.bury(self._instance)
+        self._alive, self._lock = orphans.sign_of_life(self._instance)
         self._kept = kept_open(Path(self._instance.root_directory))
         self._defs = build_definitions(settings)
 
@@ -63,7 +66,7 @@ class Runner:
         result = self._defs.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=day.isoformat(),
-            tags={**REPOSITORY_TAG, **tags},
+            tags={**REPOSITORY_TAG, **self._alive, **tags},
             raise_on_error=False,
             run_config=_QUIET,
         )
