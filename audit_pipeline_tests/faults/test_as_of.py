@@ -83,7 +83,8 @@ def test_an_earlier_decision_enters_it(mine: Project) -> None:
 
 def test_late_records_of_later_days_do_not_enter_the_day(mine: Project, tmp_path: Path) -> None:
     stored = tables(mine, BURST)
-    trail.write(mine.logs, trail.at(NEXT, 20), trail.burst("later", trail.at(NEXT, 19), "mallory"), "Later00000000000")
+    later = [trail.record("known", trail.at(NEXT, 18), "mallory"), *trail.burst("later", trail.at(NEXT, 19), "mallory")]
+    trail.write(mine.logs, trail.at(NEXT, 20), later, "Later00000000000")
     night(mine.settings, NEXT)
     again(mine, BURST)
     assert tables(mine, BURST) == stored
