@@ -140,7 +140,7 @@ def _silence(day: Profile, silence: Silence, rhythm: Rhythm, code: str) -> Reaso
     start, end = _at(day.day, silence.start_us), _at(day.day, silence.end_us)
     if silence.start_us == 0 and day.before is not None:
         start = day.before
-    usual = words.span(rhythm.usual_s(silence.start_us, silence.end_us))
+    usual = words.span(rhythm.usual_s(day.day, silence.start_us, silence.end_us))
     ends = "; no later record is known: the records may simply end here" if code == "window_edge" else ""
     detail = (
         f"silent from {words.clock(start, day.day)} to {words.clock(end, day.day)}, {words.span((end - start).total_seconds())}; "

@@ -158,21 +158,25 @@ class Rhythm:
 
     def _silence(self, day: dt.date, start_us: int, end_us: int, expected: float) -> Silence:
         threshold = self.threshold(day)
-        usual = self._usual_alike_s(day, start_us, end_us) if expected > threshold else 0.0
+        usual = self._usual_around_s(day, start_us, end_us) if expected > threshold else 0.0
         return Silence(start_us, end_us, expected, threshold, usual)
 
-    def usual_s(self, start_us: int, end_us: int) -> float:
-        """The longest silence of the baseline days between these times of day, in seconds."""
-        return float(max(_longest(known, start_us, end_us) for known in self.days)) / 1e6
+    def usual_s(self, day: dt.date, start_us: int, end_us: int) -> float:
+        """The silence that four of five like days do not exceed between these times of day, in seconds; of all days where few are alike."""
+        return self._quantile_s(self._alike(day) or self.days, start_us, end_us)
 
-    def _usual_alike_s(self, day: dt.date, start_us: int, end_us: int) -> float:
-        """What silence the days of the same kind have around these hours, in seconds; half its length on either side is looked at."""
-        alike = [known for known in self.days if _weekend(known.day) == _weekend(day)]
-        if len(alike) < ALIKE:
-            return 0.0
+    def _usual_around_s(self, day: dt.date, start_us: int, end_us: int) -> float:
+        """The same around these hours, half the length on either side looked at; 0 where few days are alike."""
         wider = (end_us - start_us) // 2
-        found = [_longest(known, start_us - wider, end_us + wider) for known in alike]
-        return float(np.quantile(found, USUAL_SHARE)) / 1e6
+        alike = self._alike(day)
+        return self._quantile_s(alike, start_us - wider, end_us + wider) if alike else 0.0
+
+    def _alike(self, day: dt.date) -> tuple[Minutes, ...]:
+        found = tuple(known for known in self.days if _weekend(known.day) == _weekend(day))
+        return found if len(found) >= ALIKE else ()
+
+    def _quantile_s(self, days: tuple[Minutes, ...], start_us: int, end_us: int) -> float:
+        return float(np.quantile([_longest(known, start_us, end_us) for known in days], USUAL_SHARE)) / 1e6
 
 
 def _weekend(day: dt.date) -> bool:

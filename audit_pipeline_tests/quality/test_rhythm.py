@@ -112,6 +112,17 @@ def test_an_outage_among_the_first_days_does_not_hide_the_next() -> None:
     assert rhythm.tail == honest.tail
 
 
+def test_what_is_usual_is_that_of_like_days() -> None:
+    """Weekends and one holiday do not make a silence of a working day usual."""
+    rng = np.random.default_rng(4)
+    days = [START + n * DAY for n in range(30)]
+    rhythm = Rhythm.learn([minutes(day, simulate.people(rng, day)) for day in days])
+    assert rhythm is not None
+    wednesday = START + 30 * DAY
+    assert 0 < rhythm.usual_s(wednesday, 8 * HOUR_US, 14 * HOUR_US) < 3 * 3600
+    assert rhythm.usual_s(wednesday + 3 * DAY, 8 * HOUR_US, 14 * HOUR_US) > 3 * 3600
+
+
 def test_without_days_there_is_nothing_usual() -> None:
     assert Rhythm.learn([]) is None
 
