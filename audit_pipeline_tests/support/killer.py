@@ -27,7 +27,7 @@ class Point:
 
 
 _PUBLISH, _CREATE, _WRITE = (f"audit_pipeline.lake.store:Lake.{name}" for name in ("publish", "create", "write"))
-_SEND = "audit_pipeline.mail.delivery:send_now"
+_SEND = "audit_pipeline.mail.smtp:send"
 
 POINTS = {
     "segment staged": Point(_PUBLISH, r"^raw/.*\.segment$", "before"),
