@@ -70,7 +70,9 @@ def kpi_show(ctx: click.Context, kpi_id: str, date: dt.datetime | None, scope: s
         say(f"\nnot computed: {reason}")
     if found["details"]:
         say("")
-        print_rows(list(found["details"][0]), [list(row.values()) for row in found["details"]], "table")
+        print_rows(
+            list(found["details"][0]), [[_short(value) for value in row.values()] for row in found["details"]], "table"
+        )
     say(f"\n{found['explanation']}")
 
 
