@@ -66,7 +66,7 @@ smtp: null                         # without a mail server mails are written bes
 heartbeat_url: null                # called (GET) after each good night that was mailed, so that a silent pipeline is noticed elsewhere
 
 identities: null                   # CSV file: source (or *),account,person,role,kind (human or service),zone,team and optionally from,to
-hours: {zone: UTC, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: CSV file date,zone,name
+# hours: {zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: CSV file date,zone,name. Without them nothing is off-hours
 releases: null                     # CSV file: time,service,version,change_id
 
 # Accepted, and not used yet: later versions read these keys, so that this file need not change then.

@@ -11,7 +11,7 @@ from pathlib import Path
 from audit_pipeline.formats import unify
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.orchestration import orphans
-from audit_pipeline.orchestration.assets.reports import SEND_TAG
+from audit_pipeline.orchestration.assets.reports import NIGHT_TAG, SEND_TAG
 from audit_pipeline.orchestration.build import build_definitions
 from audit_pipeline.orchestration.home import REPOSITORY_TAG, instance, kept_open
 from audit_pipeline.orchestration.partitions import ending_with
@@ -51,7 +51,7 @@ class Runner:
         nights: list[Night] = []
         for place, day in enumerate(wanted):
             nights.append(self._one("nightly", day, {SEND_TAG: "true"} if send else {}, progress))
-            tags = {"audit_pipeline/why": f"late records, found by the night of {day}"}
+            tags = {"audit_pipeline/why": f"late records, found by the night of {day}", NIGHT_TAG: day.isoformat()}
             nights += [self._one("recompute", late, tags, progress) for late in self._touched(set(wanted[place:]))]
             nights += [self._one(period.kind, period.first, {SEND_TAG: "true"} if send else {}, progress) for period in ending_with(day)]  # fmt: skip
         return nights

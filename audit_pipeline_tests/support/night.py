@@ -32,11 +32,11 @@ def night(settings: Settings, day: dt.date, *, send: bool = False) -> None:
     recompute(settings, lake, day)
     mail_daily(settings, lake, day, clock, send=send)
     for late in sorted({late for name in settings.sources for late in unify.stale(lake, name)}):
-        recompute(settings, lake, late)
+        recompute(settings, lake, late, night=day)
 
 
-def recompute(settings: Settings, lake: Lake, day: dt.date) -> None:
-    """A day's tables and report from what the lake holds."""
+def recompute(settings: Settings, lake: Lake, day: dt.date, night: dt.date | None = None) -> None:
+    """A day's tables and report from what the lake holds, in the night after it or in a later one."""
     with lake.lock():
         for name in settings.sources:
             unify.build(lake, name, format_of(settings, name), day)
@@ -48,7 +48,7 @@ def recompute(settings: Settings, lake: Lake, day: dt.date) -> None:
         finally:
             engine.dispose()
         compute(settings, lake, day, tables={"reviews": calendar})
-        publish_daily(settings, lake, day, settings.clock_for(day))
+        publish_daily(settings, lake, day, settings.clock_for(night or day))
 
 
 def main(config: str, day: str, send: str = "") -> None:
