@@ -5,6 +5,7 @@ Belongs here: layout with text, plain colours, the call of resvg. Not here: the 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def _row(row: dict[str, Any], y: int) -> Markup:
     return name + cells + word
 
 
-def png(svg: Markup) -> bytes:
+@lru_cache(maxsize=8)
+def png(svg: Markup) -> bytes:  # many mails of a night hold the same one
     """The picture at twice its size, on a white plate (a dark mail client cannot hide it); no font of the system is used."""
     return bytes(
         resvg_py.svg_to_bytes(
