@@ -20,7 +20,7 @@ demo: $(STAMP)
 	@$(BIN)/audit-pipeline demo ./demo $(DEMO)
 
 test: $(STAMP) lint types
-	@$(BIN)/python -m pytest --quiet $(PYTEST)
+	@$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal $(PYTEST)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
