@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import shutil
 from email import message_from_bytes, policy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from audit_pipeline_tests.support import trail
 from audit_pipeline_tests.support.browser import chromium
 from audit_pipeline_tests.support.project import Project
 from audit_pipeline_tests.support.shared import done  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Request
 
 
 def _documents(project: Project, into: Path) -> dict[str, Path]:
@@ -38,6 +42,10 @@ def _documents(project: Project, into: Path) -> dict[str, Path]:
     return found
 
 
+def _note(fetched: list[str], request: Request) -> None:
+    fetched.append(request.url)
+
+
 @pytest.mark.slow
 def test_nobody_is_left_out_and_nothing_is_fetched(done: Project, tmp_path: Path) -> None:  # noqa: F811
     project = Project(tmp_path / "copy")
@@ -48,9 +56,9 @@ def test_nobody_is_left_out_and_nothing_is_fetched(done: Project, tmp_path: Path
     with chromium() as browser:
         for name, file in _documents(project, tmp_path).items():
             for scheme in ("light", "dark"):
-                page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+                page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme, bypass_csp=True)
                 fetched: list[str] = []
-                page.on("request", lambda request, fetched=fetched: fetched.append(request.url))
+                page.on("request", functools.partial(_note, fetched))
                 page.goto(file.as_uri())
                 assert [url for url in fetched if not url.startswith(("file:", "data:", "cid:"))] == []
                 wide = page.evaluate("document.documentElement.scrollWidth")

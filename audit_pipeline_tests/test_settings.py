@@ -57,7 +57,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one_at_every_level(text: str, 
 
 def test_an_unknown_key_that_is_near_to_none_comes_with_those_that_exist() -> None:
     said = _error(GOOD + "smtp: {xyzzy: 1}\n")
-    assert "valid keys here: ca_file, from, host, password_env, password_file, port, retry_for, security, timeout_s, username" in said
+    assert (
+        "valid keys here: ca_file, from, host, password_env, password_file, port, retry_for, security, timeout_s, username"
+        in said
+    )
 
 
 @pytest.mark.parametrize(

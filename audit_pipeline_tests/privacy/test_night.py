@@ -80,7 +80,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
             *trail.burst("key", base, KEY_ID),
             trail.record("act", base, "alice", eventSource=f"{KEY_ID}.amazonaws.com", errorCode="AccessDenied"),
         ]
-        unreadable = [
+        unreadable: list[dict[str, Any] | str] = [
             f'{{"no JSON": {TYPED} password={PASSWORD}}}',
             {"eventID": TYPED, "userName": TYPED, "eventTime": KEY_ID},
         ]

@@ -186,7 +186,7 @@ def test_a_lake_of_good_days_makes_a_good_week(good_company: Company) -> None:
 
 def test_the_same_lake_gives_the_same_report_whenever_it_is_built(company: Company) -> None:
     for kind in ("weekly", "monthly"):
-        period = Period.of(kind, dt.date(2026, 11, 16))  # type: ignore[arg-type]
+        period = Period.of(kind, dt.date(2026, 11, 16))
         made = [
             encode(build_periodic(company.settings, company.lake, company.engine, period, clock(company, period.last + wait * DAY)))
             for wait in (0, 40)
