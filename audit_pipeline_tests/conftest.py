@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,18 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # how fast a busy machine is says nothing about the code
 settings.load_profile("untimed")
+_SET_BY_US = ("DAGSTER_HOME", "AUDIT_PIPELINE_CONFIG")
 _ALLOWED = Path(__file__).with_name("skips.txt")
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What opening Dagster's history sets for this process and its children is no other test's."""
+    before = {name: os.environ.pop(name) for name in _SET_BY_US if name in os.environ}
+    yield
+    for name in _SET_BY_US:
+        os.environ.pop(name, None)
+    os.environ.update(before)
 
 
 def _allowed() -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from audit_pipeline.errors import LakeError
 from audit_pipeline.lake.store import Lake
@@ -118,12 +119,22 @@ def add_view(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, files
     listed = "[" + ", ".join(quote(file) for file in files) + "]"
     union = (
         ""
-        if all(_columns(con, quote(file)) == set(schema.names) for file in {files[0], files[-1]})
+        if all(_names(con, file) == set(schema.names) for file in {files[0], files[-1]})
         else ", union_by_name = true"
     )
     have = _columns(con, listed + union) if union else set(schema.names)
     columns = ", ".join(f'"{column}"' if column in have else f'NULL AS "{column}"' for column in schema.names)
     con.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT {columns} FROM read_parquet({listed}{union})')
+
+
+def _names(con: duckdb.DuckDBPyConnection, file: str) -> set[str]:
+    """The columns of one file; of a local one without asking the engine, which takes ten times as long."""
+    if "://" in file:
+        return _columns(con, quote(file))
+    try:
+        return set(pq.read_schema(file).names)
+    except (OSError, pa.ArrowInvalid):
+        return _columns(con, quote(file))  # it says what is wrong
 
 
 def _columns(con: duckdb.DuckDBPyConnection, argument: str) -> set[str]:

@@ -48,16 +48,17 @@ class FilesSource:
         present = Present(files)
         later = 0
         for file in files:
+            modified = rfc3339(file.modified) if file.modified else None
+            if (file.name, file.size, modified) in known.unchanged:
+                continue
             visible, visible_from = self._visible(file)
             if visible is not None and visible > collection.now:
                 later += 1
                 continue
             member = Member(
                 name=file.name, offset=0, length=0, sha256="", visible_time=rfc3339(visible) if visible else None, visible_from=visible_from,
-                modified=rfc3339(file.modified) if file.modified else None, size=file.size,
+                modified=modified, size=file.size,
             )  # fmt: skip
-            if (member.name, member.size, member.modified) in known.unchanged:
-                continue
             for item in self._read(file, member, known, present, collection):
                 if item.member.error is None:
                     known.add(item.member)
@@ -116,9 +117,11 @@ class FilesSource:
             if any(remark.detail.startswith(f"{base}: ") for remark in closed):  # nothing at all can be seen
                 raise SourceError(f"{pattern}: {closed[0].detail}")
             collection.remarks += closed
+            local = _is_local(fs)
             for name, info in matches.items():
-                if info.get("type") != "directory" and not (_is_local(fs) and Path(name).is_dir()):
-                    found[name] = _found(fs, name, info)
+                linked = local and info.get("islink")
+                if info.get("type") != "directory" and not (linked and Path(name).is_dir()):
+                    found[name] = _found(fs, name, info, local=local)
         return [found[name] for name in sorted(found)]
 
     def _visible(self, file: Found) -> tuple[dt.datetime | None, str]:
@@ -265,15 +268,17 @@ def _is_local(fs: Any) -> bool:
     return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
 
 
-def _found(fs: Any, path: str, info: dict[str, Any]) -> Found:
+def _found(fs: Any, path: str, info: dict[str, Any], *, local: bool) -> Found:
     """The file; a local link has the size and time of what it leads to."""
     size, modified, regular = int(info.get("size") or 0), _modified(info), True
-    if _is_local(fs):
+    if local and info.get("islink"):
         with contextlib.suppress(OSError):  # it leads nowhere: reading it says so
             status = Path(path).stat()
             modified = dt.datetime.fromtimestamp(status.st_mtime, UTC)
             size, regular = status.st_size, stat.S_ISREG(status.st_mode)
-    name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    elif local:
+        regular = stat.S_ISREG(info["mode"])
+    name = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return Found(path, name, fs, size, modified, regular)
 
 
