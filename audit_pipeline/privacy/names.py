@@ -34,11 +34,8 @@ _TRIED = f"(class_uid = {_AUTHENTICATION} OR http_response_code = 401)"
 
 def failed_names(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """Names that were given where somebody tried to sign in without success, in the view `events` of the connection."""
-    query = " UNION ".join(
-        f"SELECT {column} AS name FROM events WHERE {_TRIED} AND status_id IS DISTINCT FROM 1 AND {column} IS NOT NULL"
-        for column in _columns(con)
-    )
-    return frozenset(str(row[0]) for row in con.sql(query).fetchall())
+    query = f"SELECT DISTINCT {', '.join(_columns(con))} FROM events WHERE {_TRIED} AND status_id IS DISTINCT FROM 1"
+    return frozenset(str(name) for row in con.sql(query).fetchall() for name in row if name is not None)
 
 
 def shown_names(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> frozenset[str]:
@@ -55,11 +52,12 @@ def shown_names(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> frozens
         return frozenset()
     con.register("wanted_names", pa.table({"name": pa.array(wanted, pa.string())}))
     try:
-        known = " UNION ".join(
-            f"SELECT {column} AS name FROM events WHERE status_id = 1 AND ({column} IN (SELECT name FROM wanted_names)) "
-            f"AND (class_uid = {_AUTHENTICATION} OR '{column}' <> 'user_name')"
+        proving = ", ".join(
+            f"CASE WHEN class_uid = {_AUTHENTICATION} THEN user_name END" if column == "user_name" else column
             for column in _columns(con)
         )
+        names_of = f"SELECT unnest([{proving}]) AS name FROM events WHERE status_id = 1"  # one scan for all columns
+        known = f"SELECT DISTINCT name FROM ({names_of}) WHERE name IN (SELECT name FROM wanted_names)"
         shown = {str(row[0]) for row in con.sql(known).fetchall()}
     finally:
         con.unregister("wanted_names")
