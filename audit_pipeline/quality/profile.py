@@ -7,8 +7,10 @@ Only the day itself and the one before it are read, so nothing later can enter.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -178,13 +180,12 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
     )
 
 
+_OCCUPIED = 'epoch_us("time") // 60000000 AS minute, min(epoch_us("time")) AS first, max(epoch_us("time")) AS last, count(*) AS n'
+_BETWEEN = 'x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL'
+
+
 def occupied_minutes(
-    con: duckdb.DuckDBPyConnection,
-    source: str,
-    days: list[dt.date],
-    table: str = "events",
-    where: str = "true",
-    given: dict[str, str] | None = None,
+    con: duckdb.DuckDBPyConnection, source: str, days: list[dt.date], table: str = "events"
 ) -> dict[dt.date, Minutes]:
     """The occupied minutes of each of the days that has events, from `events` or a view of the same columns.
 
@@ -193,16 +194,42 @@ def occupied_minutes(
         source: the configured source.
         days: the UTC days.
         table: the view.
-        where: SQL that narrows the events.
-        given: its parameters.
     """
     if not days:
         return {}
     rows = con.execute(
-        'SELECT day, epoch_us("time") // 60000000 AS minute, min(epoch_us("time")) AS first, max(epoch_us("time")) AS last, count(*) AS n '
-        f'FROM {table} WHERE x_source = $source AND day BETWEEN $low AND $high AND "time" IS NOT NULL AND ({where}) GROUP BY 1, 2 ORDER BY 1, 2',
-        {"source": source, "low": min(days), "high": max(days), **(given or {})},
+        f"SELECT day, {_OCCUPIED} FROM {table} WHERE {_BETWEEN} GROUP BY 1, 2 ORDER BY 1, 2",
+        {"source": source, "low": min(days), "high": max(days)},
     ).fetchnumpy()
+    return _by_day(rows, days)
+
+
+def minutes_of_each(
+    con: duckdb.DuckDBPyConnection,
+    source: str,
+    days: list[dt.date],
+    table: str,
+    columns: Sequence[str],
+    names: list[str],
+) -> dict[str, dict[dt.date, Minutes]]:
+    """The same of the events that have one of the names in one of the columns, by name: one reading for all of them."""
+    if not days:
+        return {}
+    rows = con.execute(
+        f"SELECT name, day, {_OCCUPIED} "
+        f'FROM (SELECT day, "time", unnest(list_distinct([{", ".join(columns)}])) AS name FROM {table} WHERE {_BETWEEN}) '
+        "WHERE list_contains($names, name) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        {"source": source, "low": min(days), "high": max(days), "names": names},
+    ).fetchnumpy()
+    of = np.asarray(rows.pop("name"), object)
+    begins = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]])) if len(of) else np.zeros(0, np.int64)
+    return {
+        str(of[begin]): _by_day({column: np.asarray(values)[begin:end] for column, values in rows.items()}, days)
+        for begin, end in zip(begins, [*begins[1:], len(of)], strict=True)
+    }
+
+
+def _by_day(rows: Mapping[str, Any], days: list[dt.date]) -> dict[dt.date, Minutes]:
     found: dict[dt.date, Minutes] = {}
     stamps = np.asarray(rows["day"], "datetime64[D]")
     for day in days:

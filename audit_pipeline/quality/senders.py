@@ -12,13 +12,12 @@ import duckdb
 
 from audit_pipeline.clock import DAY, UTC, midnight
 from audit_pipeline.quality import words
-from audit_pipeline.quality.profile import Minutes, occupied_minutes
+from audit_pipeline.quality.profile import Minutes, minutes_of_each
 from audit_pipeline.quality.reasons import Reason
 from audit_pipeline.quality.rhythm import Rhythm
 
 COLUMNS = ("device_hostname", "src_endpoint_hostname", "src_endpoint_uid", "cloud_account_uid", "metadata_log_name")
 """Event columns that name a sender, whatever the format."""
-_IS = "$sender IN (" + ", ".join(COLUMNS) + ")"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Sender:
     name: str
     today: Minutes | None
     last: dt.datetime | None
-    """when it was last heard before the day; null where never, in the days looked back on"""
+    """when it was last heard before the day; null where never, in the days looked back on, and where it is heard today"""
     rhythm: Rhythm | None
 
 
@@ -44,18 +43,25 @@ def hear(
         expected: their names, as one of `COLUMNS` has them.
         usual: the days that show what is usual.
     """
-    found = []
-    for name in dict.fromkeys(expected):
-        only = {"sender": name}
-        past = occupied_minutes(con, source, usual, "past_events", _IS, only)
-        today = occupied_minutes(con, source, [day], "events", _IS, only).get(day)
-        ((last,),) = con.execute(
-            f'SELECT epoch_us(max("time")) FROM earlier_events WHERE x_source = $source AND {_IS}',
-            {"source": source, **only},
-        ).fetchall()
-        stamp = None if last is None else dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(microseconds=last)
-        found.append(Sender(name, today, stamp, Rhythm.learn(list(past.values()))))
-    return found
+    names = list(dict.fromkeys(expected))
+    past = minutes_of_each(con, source, usual, "past_events", COLUMNS, names)
+    today = {name: days[day] for name, days in minutes_of_each(con, source, [day], "events", COLUMNS, names).items()}
+    last = _last_heard(con, source, [name for name in names if name not in today])
+    return [
+        Sender(name, today.get(name), last.get(name), Rhythm.learn(list(past.get(name, {}).values()))) for name in names
+    ]
+
+
+def _last_heard(con: duckdb.DuckDBPyConnection, source: str, names: list[str]) -> dict[str, dt.datetime]:
+    if not names:
+        return {}
+    rows = con.execute(
+        f'SELECT name, epoch_us(max("time")) FROM (SELECT "time", unnest(list_distinct([{", ".join(COLUMNS)}])) AS name '
+        "FROM earlier_events WHERE x_source = $source) WHERE list_contains($names, name) GROUP BY name",
+        {"source": source, "names": names},
+    ).fetchall()
+    zero = dt.datetime.fromtimestamp(0, UTC)
+    return {name: zero + dt.timedelta(microseconds=at) for name, at in rows if at is not None}
 
 
 def silent(senders: list[Sender], day: dt.date, looked_back: int, silences: list[Reason]) -> list[Reason]:

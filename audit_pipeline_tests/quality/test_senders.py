@@ -44,6 +44,22 @@ def test_whole_senders_say_nothing(tmp_path: Path, column: str) -> None:
     assert (row["verdict"], row["reasons"]) == ("no_gap_seen", [])
 
 
+def test_an_event_that_names_two_senders_is_of_both_and_one_that_names_one_twice_counts_once(tmp_path: Path) -> None:
+    world = World(tmp_path, more=", expected: [web-1, web-2, web-3]")
+    for number, day in enumerate([*days(3), D]):
+        times = pair(number)[0]
+        kept = np.arange(len(times)) < (500 if day == D else len(times))
+        device = np.where(kept, "web-1", "other").tolist()
+        endpoint = np.where(kept, np.where(np.arange(len(times)) % 2, "web-2", "web-1"), "other").tolist()
+        row = world.night(day, times, columns={"device_hostname": device, "src_endpoint_hostname": endpoint})
+    found = {one["detail"].split(":")[0]: one for one in row["reasons"] if one["code"] == "sender_silent"}
+    assert set(found) == {"web-1", "web-2", "web-3"}
+    assert "never heard" in found["web-3"]["detail"]
+    assert found["web-1"]["from"] == at(D, 0) + dt.timedelta(microseconds=int(pair(3)[0][499]))
+    assert found["web-1"]["expected"] == pytest.approx(500, rel=0.2)  # a thousand a day, though most name it twice
+    assert found["web-2"]["expected"] == pytest.approx(250, rel=0.2)
+
+
 def test_a_sender_that_stopped_is_told_with_when(tmp_path: Path) -> None:
     first, second = pair(9)
     row = put(known(tmp_path), D, first, second[second < 10 * HOUR_US])
