@@ -42,6 +42,8 @@ MAX_TIMESPAN = dt.timedelta(days=7)
 _ACTOR = "coalesce(x_actor, actor_user_name, user_name, src_endpoint_ip)"
 _MALFORMED = (SigmaError, NotImplementedError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError)
 """What pySigma raises for rule files of the wrong shape; a broken file must not stop the others."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""the one in C reads the shipped rules in a tenth of the time"""
 
 
 class RuleError(UserError):
@@ -122,7 +124,7 @@ def read(file: Path, settings: Settings) -> Rule:
     """
     try:
         text = file.read_bytes()
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        documents = [document for document in yaml.load_all(text, _LOADER) if document is not None]
         if not documents or not all(isinstance(document, dict) for document in documents):
             raise RuleError(file, "it holds no Sigma document (keys and values)")
         collection = SigmaCollection.from_dicts(documents)

@@ -6,6 +6,7 @@ this module; a user's own lie in `kpis/` beside the configuration, and one with 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -154,12 +155,18 @@ def read(file: Path) -> Kpi:
         KpiError: it cannot be read, or a key is missing, unknown or wrong; names the key.
     """
     try:
-        data: Any = yaml.load(file.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - a SafeLoader
-        kpi = Kpi.model_validate(data)
+        return _parsed(file, file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise KpiError(file, " ".join(str(error).split())) from None
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors())
         raise KpiError(file, "; ".join(wrong)) from None
+
+
+@functools.lru_cache(maxsize=128)
+def _parsed(file: Path, text: str) -> Kpi:
+    """Parsed once for each text of the file: a night asks for all of them four times."""
+    data: Any = yaml.load(text, _LOADER)  # noqa: S506 - a SafeLoader
+    kpi = Kpi.model_validate(data)
     kpi._file = file
     return kpi

@@ -68,7 +68,8 @@ def measure_period(
         start: the first day (UTC).
         end: the last day (UTC), included.
         tables: as for `compute`.
-        compare: whether `previous` is measured: the same over the period before, where at least half of its days can be used.
+        compare: whether `previous` is measured: the same over the period before, where at least half of its days can be used;
+            without it there are no details either: it is how the period before is measured.
     """
     known, errors = load(settings)
     before = _before(settings, lake, start, end, tables) if compare else {}
@@ -80,7 +81,7 @@ def measure_period(
         for kpi in known.values():
             mine = {scope: days for (kpi_id, scope), days in stored.items() if kpi_id == kpi.id}
             try:
-                found, explained = _measure(opened, kpi, mine)
+                found, explained = _measure(opened, kpi, mine, explain=compare)
             except (duckdb.Error, KpiError) as error:
                 errors.append(error if isinstance(error, KpiError) else KpiError(kpi.file, str(error).splitlines()[0]))
                 found, explained = {"all": (None, ())}, []
@@ -138,9 +139,9 @@ def _enters(kpi: Kpi, one: Stored) -> bool:
 
 
 def _measure(
-    opened: _Days, kpi: Kpi, mine: Mapping[str, _ByDay]
+    opened: _Days, kpi: Kpi, mine: Mapping[str, _ByDay], *, explain: bool
 ) -> tuple[dict[str, tuple[Measured | None, _Used]], list[dict[str, Any]]]:
-    """By scope what was measured over its days, and these; and the details over the days of `all`."""
+    """By scope what was measured over its days, and these; and, to `explain`, the details over the days of `all`."""
     reader, span = opened.reader, opened.span
     sets: defaultdict[_Used, set[str]] = defaultdict(set)
     for scope in {"all", *mine} if "all" in kpi.scopes else set(mine):
@@ -155,7 +156,7 @@ def _measure(
         con = opened.con(used, kpi.look_back, kpi.past)
         measured = reader.measure(con, kpi, part)
         found |= {scope: (measured.get(scope), used) for scope in scopes}
-        if "all" in scopes:
+        if explain and "all" in scopes:
             explained = told(reader.details(con, kpi, part))
     return found, explained
 

@@ -33,6 +33,9 @@ def visible(text: str, limit: int | None = LIMIT) -> str:
         text: any string.
         limit: characters to keep at most; what is cut off is counted in `…(+n)`. None keeps all.
     """
+    if text.isprintable() and (text.isascii() or _HIDDEN.isdisjoint(text)):  # nearly all texts: nothing to replace
+        whole = limit is None or len(text) <= limit
+        return str(text) if whole else f"{text[:limit]}…(+{len(text) - (limit or 0)})"
     shown: list[str] = []
     room = len(text) * 10 if limit is None else limit
     for position, character in enumerate(text):
