@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +23,9 @@ import numpy.typing as npt
 from audit_pipeline.quality.profile import DAY_US, HOUR_US, Minutes
 
 Array = npt.NDArray[np.float64]
+Weekdays = npt.NDArray[np.int64]
+"""Monday is 0."""
+SATURDAY = 5
 
 FALSE_ALARM = 1e-5
 """Chance of an alarm on a whole day that the tail is extrapolated to."""
@@ -95,10 +101,10 @@ class Rhythm:
         """
         if not days:
             return None
-        gaps = [_rescaled(day, _without(days, day))[2] for day in days]
+        gaps = _by_the_others(days)
         kept = [day for number, day in enumerate(days) if len(days) < TELLING or not _odd(gaps, number)]
         if len(kept) < len(days):
-            gaps = [_rescaled(day, _without(kept, day))[2] for day in kept]
+            gaps = _by_the_others(kept)
         kinds = {}
         for weekend in (False, True):
             own = [gap for day, gap in zip(kept, gaps, strict=True) if _weekend(day.day) == weekend]
@@ -106,9 +112,19 @@ class Rhythm:
                 kinds[weekend] = _tail(own)
         return cls(tuple(kept), _tail(gaps), kinds)
 
+    @cached_property
+    def _known(self) -> tuple[Array, Weekdays]:
+        return _arrays(self.days)
+
+    @cached_property
+    def _of_kind(self) -> dict[bool, tuple[Minutes, ...]]:
+        return {kind: tuple(known for known in self.days if _weekend(known.day) == kind) for kind in (False, True)}
+
     def silences(self, day: Minutes) -> list[Silence]:
         """The day's greatest gaps by expected events, the most unusual first."""
-        starts, ends, expected = _rescaled(day, list(self.days))
+        shapes = _shapes(*self._known, day.day)
+        starts, ends = _greatest(day, shapes)
+        expected = _expected(day, starts, ends, shapes)
         found = [
             self._silence(day.day, int(start), int(end), float(events))
             for start, end, events in zip(starts, ends, expected, strict=True)
@@ -117,7 +133,7 @@ class Rhythm:
 
     def threshold(self, day: dt.date) -> float:
         """Expected events above which a silence of that day is unusual; wider the fewer like days are known."""
-        alike = sum(_weekend(known.day) == _weekend(day) for known in self.days)
+        alike = len(self._of_kind[_weekend(day)])
         tail = self.kinds.get(_weekend(day), self.tail)
         return tail * (_margin(alike) if alike >= ALIKE else STRANGE_FACTOR * _margin(len(self.days)))
 
@@ -128,8 +144,8 @@ class Rhythm:
         """
         if not day.events:
             return None
-        shapes = _shapes(list(self.days), day.day)
-        busy = _rates(day, np.zeros((1, 24)), shapes)[0] * day.hours
+        shapes = _shapes(*self._known, day.day)
+        busy = _rates(day.hours, np.zeros((1, 24)), shapes)[0] * day.hours
         middles = [(int(hour) * 2 + 1) * HOUR_US // 2 for hour in np.argsort(-busy, kind="stable")[:BUSIEST]]
         low = high = SHORTEST_S * 1_000_000
         while not self._notices(day, shapes, middles, high):
@@ -172,7 +188,7 @@ class Rhythm:
         return self._quantile_s(alike, start_us - wider, end_us + wider) if alike else 0.0
 
     def _alike(self, day: dt.date) -> tuple[Minutes, ...]:
-        found = tuple(known for known in self.days if _weekend(known.day) == _weekend(day))
+        found = self._of_kind[_weekend(day)]
         return found if len(found) >= ALIKE else ()
 
     def _quantile_s(self, days: tuple[Minutes, ...], start_us: int, end_us: int) -> float:
@@ -180,7 +196,7 @@ class Rhythm:
 
 
 def _weekend(day: dt.date) -> bool:
-    return day.weekday() >= 5
+    return day.weekday() >= SATURDAY
 
 
 def _longest(day: Minutes, start_us: int, end_us: int) -> int:
@@ -189,22 +205,42 @@ def _longest(day: Minutes, start_us: int, end_us: int) -> int:
     return int((np.minimum(ends, end_us) - np.maximum(starts, start_us)).max())
 
 
-def _without(days: list[Minutes], day: Minutes) -> list[Minutes]:
-    """The other days; the day itself where it is the only one."""
-    return [other for other in days if other.day != day.day] or [day]
+def _arrays(days: Sequence[Minutes]) -> tuple[Array, Weekdays]:
+    """Events by day and hour, and the weekday of each."""
+    return np.stack([day.hours for day in days]), np.array([day.day.weekday() for day in days])
 
 
-def _shapes(known: list[Minutes], day: dt.date) -> Array:
+def _by_the_others(days: list[Minutes]) -> list[Array]:
+    """Expected events of each day's greatest gaps, by the other days; by itself where it is the only one."""
+    hours, weekdays = _arrays(days)
+    every = np.arange(len(days))
+    alike: defaultdict[tuple[int, int], list[tuple[int, Array, Array]]] = defaultdict(list)
+    for number, day in enumerate(days):
+        others = every != number if len(days) > 1 else every
+        shapes = _shapes(hours[others], weekdays[others], day.day)
+        share = _shares(*_greatest(day, shapes))
+        alike[len(share), len(shapes)].append((number, share, shapes))
+    found: dict[int, Array] = {}
+    for group in alike.values():  # arrays of one form are fitted in one go
+        numbers = [number for number, _, _ in group]
+        share, shapes = (np.stack([one[at] for one in group]) for at in (1, 2))
+        expected = (_rates(hours[numbers], share, shapes) * share).sum(axis=-1)
+        found.update(zip(numbers, expected, strict=True))
+    return [found[number] for number in range(len(days))]
+
+
+def _shapes(hours: Array, weekdays: Weekdays, day: dt.date) -> Array:
     """Hourly rates that a day may be made of: its weekday's own, like days, the others, an even flow. The first is the ordinary one."""
-    same = [other.hours for other in known if other.day.weekday() == day.weekday()]
-    alike = [other.hours for other in known if _weekend(other.day) == _weekend(day)]
-    unlike = [other.hours for other in known if _weekend(other.day) != _weekend(day)]
-    rows = [_smooth(np.mean(part, axis=0)) for part in (alike, unlike) if len(part) >= ALIKE]
+    same = hours[weekdays == day.weekday()]
+    kind = (weekdays >= SATURDAY) == _weekend(day)
+    alike, unlike = hours[kind], hours[~kind]
+    rows = [part.mean(axis=0) for part in (alike, unlike) if len(part) >= ALIKE]
     if len(alike) < ALIKE:  # too few like days to tell them apart
-        rows = [_smooth(np.mean(alike + unlike, axis=0)), *rows]
+        rows = [np.concatenate([alike, unlike]).mean(axis=0), *rows]
     if len(same) >= SEASON:
-        rows = [_smooth(_trimmed(np.stack(same))), *rows]
-    return np.stack([*rows, np.full(24, rows[0].mean())])
+        rows = [_trimmed(same), *rows]
+    smooth = _smooth(np.stack(rows))
+    return np.concatenate([smooth, np.full((1, 24), smooth[0].mean())])
 
 
 def _trimmed(hours: Array) -> Array:
@@ -214,34 +250,33 @@ def _trimmed(hours: Array) -> Array:
 
 
 def _smooth(hours: Array) -> Array:
-    """Neighbouring hours lend to each other (work does not begin on the stroke; a batch does), and no hour is impossible."""
-    padded = np.concatenate([hours[-1:], hours, hours[:1]])
-    smooth = np.minimum((padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4, LENT * hours + 1e-9)
-    return np.asarray(np.maximum(smooth, 1e-3 * smooth.mean() + 1e-9))
+    """Neighbouring hours of each row lend to each other (work does not begin on the stroke; a batch does), and no hour is impossible."""
+    padded = np.concatenate([hours[:, -1:], hours, hours[:, :1]], axis=1)
+    smooth = np.minimum((padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4, LENT * hours + 1e-9)
+    return np.asarray(np.maximum(smooth, 1e-3 * smooth.mean(axis=1, keepdims=True) + 1e-9))
 
 
-def _rescaled(day: Minutes, known: list[Minutes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
-    """Start, end and expected events of the day's greatest gaps, at the level that the hours outside each gap show."""
+def _greatest(day: Minutes, shapes: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Start and end of the day's greatest gaps by the plain profile."""
     starts, ends = day.gaps()
-    shapes = _shapes(known, day.day)
     until = np.concatenate([[0.0], np.cumsum(shapes.sum(axis=0))])  # expected events from midnight to each full hour
     plain = np.interp(ends, _HOURS, until) - np.interp(starts, _HOURS, until)
     chosen = np.sort(np.argsort(-plain, kind="stable")[:KEPT])
-    starts, ends = starts[chosen], ends[chosen]
-    return starts, ends, _expected(day, starts, ends, shapes)
+    return starts[chosen], ends[chosen]
 
 
 def _expected(day: Minutes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], shapes: Array) -> Array:
     """Expected events of each gap, at the level that the hours outside it show."""
     share = _shares(starts, ends)
-    return np.asarray((_rates(day, share, shapes) * share).sum(axis=1))
+    return np.asarray((_rates(day.hours, share, shapes) * share).sum(axis=1))
 
 
-def _rates(day: Minutes, share: Array, shapes: Array) -> Array:
-    """Hourly rates of the day for each gap, which covers that share of each hour."""
-    rates = _mixed(day.hours, 1 - share, shapes)
-    level = shapes[0].sum() / rates.sum(axis=1)  # a burst in the day's other hours does not make its silence greater
-    return np.asarray(rates * np.minimum(1, level)[:, None])
+def _rates(hours: Array, share: Array, shapes: Array) -> Array:
+    """Hourly rates of a day for each gap, which covers that share of each hour; or of many days, along a first axis of all three."""
+    rates = _mixed(hours, 1 - share, shapes)
+    # a burst in the day's other hours does not make its silence greater
+    level = shapes[..., 0, :].sum(axis=-1)[..., None] / rates.sum(axis=-1)
+    return np.asarray(rates * np.minimum(1, level)[..., None])
 
 
 _HOURS = np.arange(25, dtype=np.int64) * HOUR_US
@@ -258,14 +293,15 @@ def _mixed(counts: Array, outside: Array, shapes: Array) -> Array:
 
     A holiday then looks like a weekend or an even flow, and a source that died at eight still like a working day.
     """
-    prior = np.full(len(shapes), 0.02)
+    prior = np.full(shapes.shape[-2], 0.02)
     prior[0] = 1.0
-    weight = np.tile(prior, (len(outside), 1))
-    exposure = outside @ shapes.T
-    pseudo = PRIOR * shapes[0].sum()
+    weight = np.tile(prior, (*outside.shape[:-1], 1))
+    counts, turned = counts[..., None, :], shapes.swapaxes(-1, -2)
+    exposure = outside @ turned
+    pseudo = PRIOR * shapes[..., 0, :].sum(axis=-1)[..., None, None]
     for _ in range(ROUNDS):
         rate = weight @ shapes
-        pull = (counts / rate) @ shapes.T  # gap x shape; counts of the gap's own hours are zero inside it
+        pull = (counts / rate) @ turned  # gap x shape; counts of the gap's own hours are zero inside it
         weight = (weight * pull + pseudo * prior) / (exposure + pseudo)
     return np.asarray(weight @ shapes)
 
