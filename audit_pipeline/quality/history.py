@@ -88,7 +88,7 @@ def remembered(lake: Lake, day: dt.date) -> dict[str, dict[dt.date, Minutes]]:
         if not since <= known < day:
             continue
         try:
-            table = pq.read_table(pa.BufferReader(lake.read(_file(known))))
+            table = pq.ParquetFile(pa.BufferReader(lake.read(_file(known)))).read()
         except (pa.ArrowInvalid, FileNotFoundError):
             continue
         for source in table["source"].unique().to_pylist():
