@@ -14,7 +14,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from audit_pipeline.quality.suite import Expected
@@ -81,9 +80,8 @@ def _evaluable(frame: pd.DataFrame, expected: Expected) -> tuple[pd.DataFrame, t
     return frame[usable], tuple(frame.loc[~usable, KEY])
 
 
-@cache
 def _batches() -> Any:
-    """A batch definition in a context that lives in memory, says nothing and sends nothing; one a process: rows are handed in each time."""
+    """A batch definition in a context that lives in memory, says nothing and sends nothing."""
     os.environ.setdefault(
         "GX_ANALYTICS_ENABLED", "false"
     )  # before the import: older 1.x versions sent usage statistics
