@@ -34,7 +34,7 @@ MANDATORY: dict[str, str] = {
     "time": '"time" IS NULL',
     "actor": "actor_user_name IS NULL AND actor_user_uid IS NULL AND actor_invoked_by IS NULL AND user_name IS NULL AND user_uid IS NULL",
     "operation": "api_operation IS NULL AND metadata_event_code IS NULL",
-    "outcome": "coalesce(status_id, 0) = 0",
+    "outcome": "coalesce(status_id, 0) = 0 AND coalesce(class_uid, 0) NOT IN (4001, 4007)",  # a line that is opened or closed has none
     "address": "src_endpoint_ip IS NULL AND src_endpoint_hostname IS NULL AND device_hostname IS NULL",  # a local act happens on its host
 }
 """What an audit record has to say (NIST SP 800-53 AU-3: what, when, where, source, outcome, who); SQL that is true where it is absent."""
