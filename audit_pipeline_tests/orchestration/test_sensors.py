@@ -21,7 +21,7 @@ NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home = tmp_path / "home"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as found:
+    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as found:
         yield found
 
 
