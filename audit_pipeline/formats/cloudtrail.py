@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from audit_pipeline.formats._cloudtrail import STRUCTURE, columns
+from audit_pipeline.formats._heads import NO_RECORD, UNREADABLE, loose_fields, texts_of
+from audit_pipeline.formats._stamps import MAX_STAMP, Fate, fate, rfc3339
 from audit_pipeline.formats.base import Framing, Keys, Split, json_record
 from audit_pipeline.formats.places import Places, json_places
 from audit_pipeline.formats.records import split_json
@@ -22,13 +24,6 @@ from audit_pipeline.formats.records import split_json
 _NAME = re.compile(
     r"(?:^|[/\\])\d+_CloudTrail(?:-Insight)?_[A-Za-z0-9-]+_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_[^/\\]*$", re.ASCII
 )
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):?(\d\d))?", re.ASCII
-)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_EARLIEST_US = (dt.datetime(2000, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
-_LATEST_US = (dt.datetime(2100, 1, 1, tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
-_MAX_STAMP = 64
 _CONTAINERS = ("Records", "Events")
 _DOCUMENT = b'{"Records":['
 
@@ -50,68 +45,30 @@ class _Wrapped(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 _WRAPPED = msgspec.json.Decoder(_Wrapped)
 _LOOSE = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the second: text that is no UTF-8
-_Fate = tuple[int | None, str | None, str | None]
 
 
 @functools.lru_cache(maxsize=65_536)
-def _fate(stamp: str | None) -> _Fate:
-    """Time, reject reason and detail by the text of the event time; many records share one."""
-    if not stamp:
-        return None, "no_time", "the record has no eventTime"
-    time = _micros(stamp)
-    if time is None:
-        return None, "no_time", f"eventTime is {stamp!r}"
-    if not _EARLIEST_US <= time < _LATEST_US:
-        return time, "bad_time", f"eventTime is {stamp}, not between 2000 and 2100"
-    return time, None, None
-
-
-def _micros(stamp: str) -> int | None:
-    """RFC 3339 (also with a space) in microseconds since 1970 UTC; without a zone it is UTC, as CloudTrail's times are."""
-    match = _TIME.fullmatch(stamp)
-    if match is None:
-        return None
-    fraction, sign, hours, minutes = match.group(7, 8, 9, 10)
-    try:
-        moment = dt.datetime(*(int(part) for part in match.groups()[:6]), tzinfo=dt.UTC)  # type: ignore[arg-type,misc]
-    except ValueError:
-        return None
-    offset = dt.timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
-    return (moment - _EPOCH - offset) // dt.timedelta(microseconds=1) + int((fraction or "0").ljust(6, "0")[:6])
+def _fate(stamp: str) -> Fate:
+    """Time, reject reason and detail by the text of the event time; many records share one. Without a zone it is UTC, as CloudTrail's times are."""
+    return fate(rfc3339(stamp) if stamp else None, "eventTime", stamp)
 
 
 def _slow_head(record: bytes) -> _Head | str:
-    """The head of a record whose fields are not of the usual kind, or the reason why it has none.
-
-    Escaped lone surrogates are JSON, and bytes that are no UTF-8 are mended on the way to the columns: no reason to lose an event.
-    """
-    try:
-        fields = json.loads(record.decode("utf-8", "replace"), strict=False)
-    except ValueError:
-        return "not_json"
-    except RecursionError:
-        return "too_deep"
-    if not isinstance(fields, dict):
-        return "not_an_object"
-    return _Head(**{name: _text_of(fields.get(name)) for name in ("eventID", "eventTime", "digestEndTime")})
-
-
-def _text_of(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    fields = loose_fields(record)
+    return fields if isinstance(fields, str) else _Head(**texts_of(fields, _Head.__struct_fields__))
 
 
 def _heads(records: Sequence[bytes]) -> Sequence[_Head | str]:
     try:
         return [_HEAD.decode(record) for record in records]
-    except _UNREADABLE:
+    except UNREADABLE:
         return [_head(record) for record in records]
 
 
 def _head(record: bytes) -> _Head | str:
     try:
         return _HEAD.decode(record)
-    except _UNREADABLE:
+    except UNREADABLE:
         return _slow_head(record)
 
 
@@ -129,7 +86,7 @@ def _unwrap(record: bytes) -> bytes:
         return record
     try:
         return _WRAPPED.decode(record).CloudTrailEvent.encode()
-    except (*_UNREADABLE, UnicodeEncodeError):
+    except (*UNREADABLE, UnicodeEncodeError):
         return record
 
 
@@ -137,7 +94,7 @@ class CloudTrail:
     """The format; see `formats.base.Format`."""
 
     name = "cloudtrail"
-    version = 1
+    version = 2
     variant = ""
 
     @property
@@ -157,7 +114,7 @@ class CloudTrail:
             return "document"
         try:
             fields = _LOOSE.decode(first)
-        except _UNREADABLE:
+        except UNREADABLE:
             return "document"
         single = ("eventTime" in fields or "CloudTrailEvent" in fields) and "insightDetails" not in fields
         return "lines" if single else "document"
@@ -189,9 +146,9 @@ class CloudTrail:
         """Id and time of each event; a digest document has its end time and itself as the key."""
         heads = _heads(records)
         fates = [
-            _fate((head.eventTime or head.digestEndTime or "")[:_MAX_STAMP])
+            _fate((head.eventTime or head.digestEndTime or "")[:MAX_STAMP])
             if isinstance(head, _Head)
-            else (None, head, "the record is no JSON object that can be read")
+            else (None, head, NO_RECORD)
             for head in heads
         ]
         return Keys(

@@ -21,6 +21,7 @@ import msgspec
 
 from audit_pipeline.errors import UsageError
 from audit_pipeline.formats import _mapping
+from audit_pipeline.formats._heads import NO_RECORD, UNREADABLE, loose_fields
 from audit_pipeline.formats._mapping_sql import Fields, columns
 from audit_pipeline.formats._stamps import EPOCH, MAX_STAMP, Fate, fate, rfc3339
 from audit_pipeline.formats.base import Format, Framing, Keys, Split, json_record
@@ -28,7 +29,6 @@ from audit_pipeline.formats.records import numbered, split_json
 
 _EPOCHS = {"epoch_s": Decimal(10**6), "epoch_ms": Decimal(1000), "epoch_us": Decimal(1), "epoch_ns": Decimal("0.001")}
 """Microseconds in one of each."""
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the second: text that is no UTF-8
 _LOOSE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _US = dt.timedelta(microseconds=1)
 
@@ -117,7 +117,7 @@ class JsonLines:
         first = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
         try:
             return "lines" if _LOOSE.decode(first) else "document"
-        except _UNREADABLE:
+        except UNREADABLE:
             return "document"
 
     def delivery_time(self, name: str) -> dt.datetime | None:  # noqa: ARG002
@@ -144,22 +144,13 @@ class JsonLines:
         """What time and key are read from, or the reason why there is nothing."""
         try:
             found = self._decode(record)
-        except _UNREADABLE:
-            return self._slow_head(record)
+        except UNREADABLE:
+            return loose_fields(record)
         return {key: getattr(found, name) for key, name in self._wanted.items()}
-
-    def _slow_head(self, record: bytes) -> dict[str, Any] | str:
-        try:
-            fields = json.loads(record.decode("utf-8", "replace"), strict=False)
-        except ValueError:
-            return "not_json"
-        except RecursionError:
-            return "too_deep"
-        return fields if isinstance(fields, dict) else "not_an_object"
 
     def _fate(self, head: dict[str, Any] | str) -> Fate:
         if isinstance(head, str):
-            return None, head, "the record is no JSON object that can be read"
+            return None, head, NO_RECORD
         value = _get(head, self._time)
         return fate(self._clock(value), self._mapping.time.path, value)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from audit_pipeline.formats._heads import NO_RECORD, UNREADABLE, loose_fields, texts_of
 from audit_pipeline.formats._kubernetes_audit import STRUCTURE, columns
 from audit_pipeline.formats._stamps import MAX_STAMP, Fate, fate, rfc3339
 from audit_pipeline.formats.base import Framing, Keys, Split, json_record
@@ -42,29 +43,20 @@ class _List(msgspec.Struct):
 _HEAD = msgspec.json.Decoder(_Head)
 _LIST = msgspec.json.Decoder(_List)
 _LOOSE = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the second: text that is no UTF-8
 
 
 def _head(record: bytes) -> _Head | str:
     """The head of a record, or the reason why it has none; fields of an unusual kind are no reason to lose an event."""
     try:
         return _HEAD.decode(record)
-    except _UNREADABLE:
-        pass
-    try:
-        fields = json.loads(record.decode("utf-8", "replace"), strict=False)
-    except ValueError:
-        return "not_json"
-    except RecursionError:
-        return "too_deep"
-    if not isinstance(fields, dict):
-        return "not_an_object"
-    return _Head(**{n: v for n in _Head.__struct_fields__ if isinstance(v := fields.get(n), str)})
+    except UNREADABLE:
+        fields = loose_fields(record)
+    return fields if isinstance(fields, str) else _Head(**texts_of(fields, _Head.__struct_fields__))
 
 
 def _fate(head: _Head | str) -> Fate:
     if isinstance(head, str):
-        return None, head, "the record is no JSON object that can be read"
+        return None, head, NO_RECORD
     for name in _TIMES:
         stamp = getattr(head, name)
         if stamp:
@@ -78,7 +70,7 @@ def _unfold(record: bytes) -> list[bytes]:
         return [record]
     try:
         found = _LIST.decode(record)
-    except _UNREADABLE:
+    except UNREADABLE:
         return [record]
     return [bytes(item) for item in found.items or ()] if found.kind == "EventList" else [record]
 
@@ -109,7 +101,7 @@ class KubernetesAudit:
         lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
         try:
             fields = _LOOSE.decode(lines[0]) if lines else {}
-        except _UNREADABLE:
+        except UNREADABLE:
             return "document"
         return "lines" if fields and ("items" not in fields or len(lines) > 1) else "document"
 
