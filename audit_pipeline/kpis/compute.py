@@ -202,27 +202,36 @@ def _row(
     value = _value(kpi, measured, sources, verdict)
     n, population = (measured.n, measured.population) if measured else (0, 0)
     unheard = not population and not (sources and all(one.seen for one in sources))
-    low, high = interval(kpi, value, n, population)
     previous = _previous(kpi, history.get((kpi.id, scope), {}), day)
     return {
+        **figures(kpi, scope, value, n, population, previous),
         "period": day.isoformat(),
         "start": midnight(day),
         "end": midnight(day) + DAY,
+        "n": None if unheard else n,
+        "population": None if unheard else population,
+        "state": state(kpi, value, verdict, cases=population if sources and any(one.seen for one in sources) else 0),
+        "verdict": verdict,
+        "days_used": int(value is not None),
+        "days_left_out": int(value is None),
+    }
+
+
+def figures(
+    kpi: Kpi, scope: str, value: float | None, n: int, population: int, previous: float | None
+) -> dict[str, Any]:
+    """What a row says of its number whatever its period: unit, interval, trend against what was before, target."""
+    low, high = interval(kpi, value, n, population)
+    return {
         "kpi_id": kpi.id,
         "scope": scope,
         "value": value,
         "unit": kpi.unit,
-        "n": None if unheard else n,
-        "population": None if unheard else population,
         "low": low,
         "high": high,
         "previous": previous,
         "trend": (value - previous) / abs(previous) if value is not None and previous else None,
         "target": kpi.target,
-        "state": state(kpi, value, verdict, cases=population if sources and any(one.seen for one in sources) else 0),
-        "verdict": verdict,
-        "days_used": int(value is not None),
-        "days_left_out": int(value is None),
     }
 
 

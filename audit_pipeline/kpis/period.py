@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.kpis.catalogue import Kpi, KpiError, load
-from audit_pipeline.kpis.compute import LACKING, WHOLE, interval, number, state, told
+from audit_pipeline.kpis.compute import LACKING, WHOLE, figures, number, state, told
 from audit_pipeline.kpis.measure import Measured, Reader, Span
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
@@ -174,23 +174,14 @@ def _row(
     worst = min(verdicts, key=VERDICTS.index, default="unknown")
     value = number(kpi, measured, nothing=0.0 if used and all(one in WHOLE for one in verdicts) else None)
     n, population = (measured.n, measured.population) if measured else (0, 0)
-    low, high = interval(kpi, value, n, population)
     said = state(kpi, value, worst, cases=population)
     return {
+        **figures(kpi, scope, value, n, population, previous),
         "period": label(span.first, span.last),
         "start": midnight(span.first),
         "end": midnight(span.last) + DAY,
-        "kpi_id": kpi.id,
-        "scope": scope,
-        "value": value,
-        "unit": kpi.unit,
         "n": n if used else None,
         "population": population if used else None,
-        "low": low,
-        "high": high,
-        "previous": previous,
-        "trend": (value - previous) / abs(previous) if value is not None and previous else None,
-        "target": kpi.target,
         "state": "not_evaluated" if said == "good" and left_out else said,
         "verdict": "partial" if used and left_out else worst,
         "days_used": len(used),
