@@ -46,7 +46,7 @@ def report_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         lake = Lake.open(settings.lake_url)
         with lake.lock():
             night = dt.date.fromisoformat(context.run.tags.get(NIGHT_TAG, context.partition_key))
-            edition = publish_daily(settings, lake, day, settings.clock_for(night), run_id=context.run_id)
+            edition = publish_daily(settings, lake, day, settings.clock_for(night), run_id=context.run.run_id)
         return dg.MaterializeResult(
             metadata={**_told(lake, edition), "last 14 days": md.picture(strips_svg(edition.report))}
         )
@@ -104,7 +104,7 @@ def periodic_assets(settings: Settings, kind: Kind) -> list[dg.AssetsDefinition]
         period = Period.of(kind, day_of(context))
         lake = Lake.open(settings.lake_url)
         with lake.lock():
-            edition = publish_period(settings, lake, period, settings.clock_for(period.last), run_id=context.run_id)
+            edition = publish_period(settings, lake, period, settings.clock_for(period.last), run_id=context.run.run_id)
         return dg.MaterializeResult(metadata=_told(lake, edition))
 
     @dg.asset(
