@@ -21,6 +21,8 @@ MAILS_A_DAY = 5
 """failure mails in 24 hours: a broken disk must not fill a mailbox, the UI has the rest"""
 GRACE = dt.timedelta(hours=1)
 """after `run_at` a night is given this long to begin by itself"""
+TRIES = 2
+"""runs of a night after which a person has to look: a run that was killed deserves another, one that fails again does not"""
 LOOK_BACK = 30
 """days that are looked through for missed nights; older ones are a backfill that a person asks for"""
 _RETRY = "dagster/retry_number"
@@ -115,22 +117,24 @@ def missed_nights_sensor(settings: Settings, job: AssetJob) -> dg.SensorDefiniti
         computed = set(Lake.open(settings.lake_url).days("completeness"))
         due = [now.date() - DAY * back for back in range(LOOK_BACK, 0, -1)]
         due = [day for day in due if day >= settings.start and settings.as_of(day) + GRACE < now]
-        wanted = [day for day in due if day not in computed and not _underway(context.instance, job.name, day)]
+        tries = {day: _tries(context.instance, job.name, day) for day in due if day not in computed}
+        wanted = [(day, made) for day, made in tries.items() if made is not None and made < TRIES]
         if not wanted:
-            yield dg.SkipReason("every night that is due was run")
-        for day in wanted[:PER_TICK]:
+            yield dg.SkipReason("every night that is due was run, is under way, or failed more than once")
+        for day, made in wanted[:PER_TICK]:
             tags = {
                 "audit_pipeline/why": "missed night",
                 **({SEND_TAG: "true"} if now - settings.as_of(day) < DAY else {}),
             }
-            yield dg.RunRequest(run_key=day.isoformat(), partition_key=day.isoformat(), tags=tags)
+            yield dg.RunRequest(run_key=f"{day.isoformat()}:{made}", partition_key=day.isoformat(), tags=tags)
 
     return missed_nights
 
 
-def _underway(instance: dg.DagsterInstance, job: str, day: dt.date) -> bool:
-    filters = dg.RunsFilter(job_name=job, statuses=_UNDERWAY, tags={"dagster/partition": day.isoformat()})
-    return bool(instance.get_run_records(filters, limit=1))
+def _tries(instance: dg.DagsterInstance, job: str, day: dt.date) -> int | None:
+    """Runs of the day's night that have ended; null where one is under way."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, tags={"dagster/partition": day.isoformat()}), limit=TRIES + 1)
+    return None if any(run.status in _UNDERWAY for run in runs) else len(runs)
 
 
 def late_records_sensor(settings: Settings, job: AssetJob) -> dg.SensorDefinition:

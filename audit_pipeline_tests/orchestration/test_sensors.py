@@ -61,6 +61,15 @@ def test_a_night_that_is_not_due_or_under_way_is_left_alone(
     assert set(_requested(settings, instance)) == {"2026-03-06", "2026-03-07"}
 
 
+def test_a_night_that_ended_without_its_tables_is_tried_once_more(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    job = build_definitions(settings).get_repository_def().get_job("nightly")
+    for ended in range(3):
+        assert ("2026-03-08" in _requested(settings, instance)) == (ended < sensors.TRIES), ended
+        instance.create_run_for_job(job, tags={"dagster/partition": "2026-03-08"}, status=dg.DagsterRunStatus.FAILURE)
+
+
 @dg.op
 def _nothing() -> None:
     """Does nothing."""
