@@ -11,14 +11,11 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -27,38 +24,23 @@ from pydantic import (
 
 from audit_pipeline.clock import Clock, SimulatedClock, SystemClock, as_of
 from audit_pipeline.errors import ConfigError
+from audit_pipeline.sections import (
+    BudgetSettings,
+    ClockTime,
+    DecisionSettings,
+    HoursSettings,
+    Name,
+    PrivacySettings,
+    ReportSettings,
+    RetentionSettings,
+    Section,
+    SmtpSettings,
+    SourceSettings,
+    TeamSettings,
+)
 
 CONFIG_ENV = "AUDIT_PIPELINE_CONFIG"
 DEFAULT_FILE = "pipeline.yaml"
-NOT_YET = " (accepted, not used yet)"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def _duration(value: object) -> object:
-    """`2h`, `400d`, `90m` to a timedelta."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value)
-        if not match:
-            raise ValueError("write a whole number and a unit of s, m, h, d or w, such as 2h")
-        return dt.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-    return value
-
-
-def _clock_time(value: object) -> object:
-    if isinstance(value, int):  # YAML 1.1 reads an unquoted 03:00 as 180 (base 60)
-        raise ValueError('put the time in quotes, such as "03:00"')
-    return value
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", value):
-        raise ValueError("use a name of lower-case letters, digits and _, beginning with a letter, at most 63")
-    return value
-
-
-Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
-ClockTime = Annotated[dt.time, BeforeValidator(_clock_time)]
-Name = Annotated[str, AfterValidator(_name)]
 
 
 class _Loader(yaml.SafeLoader):
@@ -70,117 +52,6 @@ class _Loader(yaml.SafeLoader):
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice here", node.start_mark)
         return super().construct_mapping(node, deep)
-
-
-class Section(BaseModel):
-    """A part of the configuration; an unknown key is an error, not a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceSettings(Section):
-    """A configured place that logs come from."""
-
-    type: str = Field(description="collector, such as files")
-    format: str = Field(description="record format, such as cloudtrail")
-    paths: list[str] = Field(
-        default_factory=list, description="globs; relative to the configuration's folder; fsspec URLs are allowed"
-    )
-    storage: dict[str, Any] = Field(
-        default_factory=dict, description="options for fsspec, such as endpoint_url; no secrets"
-    )
-    zone: str = Field(default="UTC", description="IANA time zone of stamps where the format has none")
-    year: int | None = Field(
-        default=None, description="year where the format has none and the file's time does not tell it"
-    )
-    team: Name | None = Field(default=None, description="who owns the source")
-    settles_after: Duration = Field(
-        default=dt.timedelta(hours=2), description="when a day's records have normally all arrived"
-    )
-    expected: list[str] = Field(default_factory=list, description="senders that must be heard")
-
-
-class TeamSettings(Section):
-    """Who is told, and what they own."""
-
-    mail: list[str] = Field(default_factory=list, description="addresses of the team")
-    owns: list[str] = Field(default_factory=list, description="what is theirs: `source:NAME` or `service:NAME`")
-
-
-class HoursSettings(Section):
-    """Working hours, for what is off-hours."""
-
-    zone: str = Field(default="UTC", description="IANA time zone")
-    days: str = Field(default="mon-fri", description="working days")
-    from_: ClockTime = Field(default=dt.time(7), alias="from", description="begin, local time")
-    to: ClockTime = Field(default=dt.time(19), description="end, local time")
-    holidays: str | None = Field(default=None, description="CSV file of days off: date and optionally zone,name")
-
-
-class BudgetSettings(Section):
-    """Ceilings on what asks for a person's time."""
-
-    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most" + NOT_YET)
-    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most" + NOT_YET)
-    findings_per_day: int = Field(default=10, description="new findings a day, at most" + NOT_YET)
-
-
-class PrivacySettings(Section):
-    """Where people appear by name and where by pseudonym."""
-
-    mail: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in mails")
-    page: Literal["names", "pseudonyms"] = Field(default="names", description="on pages")
-    monthly: Literal["names", "pseudonyms"] = Field(default="pseudonyms", description="in monthly reports")
-    key_file: str | None = Field(
-        default=None, description="key of the pseudonyms; default: `pseudonyms.key` beside the state database"
-    )
-
-
-class ReportTo(Section):
-    """Recipients of one kind of report."""
-
-    to: list[str] = Field(default_factory=list, description="mail addresses")
-
-
-class ReportSettings(Section):
-    """Who gets which report, and how much is in the mail."""
-
-    daily: ReportTo = ReportTo()
-    weekly: ReportTo = Field(default=ReportTo(), description="the same for a week")
-    monthly: ReportTo = Field(default=ReportTo(), description="the same for a month")
-    base_url: str | None = Field(
-        default=None, description="where reports can be opened in a browser, for links in mails"
-    )
-    detail: Literal["counts", "titles", "full"] = Field(
-        default="titles", description="how much of a finding is in the mail"
-    )
-
-
-class SmtpSettings(Section):
-    """The mail server; the password is read from the environment variable or the file named here."""
-
-    host: str = Field(default="localhost", description="name or address")
-    port: int = Field(default=25, description="port; usual: 25 with none, 587 with starttls, 465 with tls")
-    security: Literal["none", "starttls", "tls"] = Field(default="none", description="how the line is encrypted")
-    from_: str = Field(default="audit@localhost", alias="from", description="sender")
-    username: str | None = Field(default=None, description="login; without one there is none")
-    password_env: str = Field(default="SMTP_PASSWORD", description="environment variable that holds the password")
-    password_file: str | None = Field(default=None, description="or a file whose first line is the password")
-    ca_file: str | None = Field(default=None, description="PEM file of a private authority; default: the system's")
-    timeout_s: float = Field(default=30, description="seconds to wait for each answer of the server")
-    retry_for: Duration = Field(
-        default=dt.timedelta(minutes=2), description="how long no connection and 4xx answers are tried again, a night"
-    )
-
-
-class RetentionSettings(Section):
-    """How long evidence and tables are kept."""
-
-    raw: Duration = Field(default=dt.timedelta(days=400), description="the bytes as collected" + NOT_YET)
-    events: Duration = Field(default=dt.timedelta(days=400), description="tables made from them" + NOT_YET)
-    runs: Duration = Field(
-        default=dt.timedelta(days=400), description="Dagster's history of runs; the job `prune` deletes older ones"
-    )
 
 
 class Settings(Section):
@@ -209,6 +80,7 @@ class Settings(Section):
         default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
     )
     budgets: BudgetSettings = BudgetSettings()
+    decisions: DecisionSettings = DecisionSettings()
     privacy: PrivacySettings = PrivacySettings()
     reports: ReportSettings = ReportSettings()
     smtp: SmtpSettings | None = Field(default=None, description="without it mails are written and not sent")

@@ -35,7 +35,12 @@ sources:                           # one entry for each place that logs come fro
 
 teams:                             # who is told, and what is theirs: source:NAME or service:NAME
   cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
-  identity: {mail: [identity@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com"]}
+  identity: {mail: [identity@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com"], members: []}
+  # members: the people, as they sign decisions; a team of one may approve its own fixes, and that is said
+
+decisions:                         # how people's decisions reach the log, beside the command line
+  allowed_signers: allowed_signers # people and their SSH keys, as Git and ssh-keygen use it; only signed approvals prove who approved
+  folder: decisions                # decisions as YAML files, for teams that decide by pull request
 
 reports:
   daily: {to: []}                  # mail addresses; empty: the report is written, and nothing is mailed

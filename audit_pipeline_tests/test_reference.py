@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.reference import PAGES, commands, configuration, tables, write
-from audit_pipeline.settings import Settings, SourceSettings
+from audit_pipeline.sections import SourceSettings
+from audit_pipeline.settings import Settings
 
 COMMITTED = Path(__file__).parent.parent / "docs" / "reference"
 

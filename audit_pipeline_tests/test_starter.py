@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel
 
 from audit_pipeline.errors import UserError
-from audit_pipeline.settings import NOT_YET, Settings, SmtpSettings
+from audit_pipeline.sections import NOT_YET, SmtpSettings
+from audit_pipeline.settings import Settings
 from audit_pipeline.starter import PIPELINE, init
 
 

@@ -14,7 +14,8 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from audit_pipeline.errors import UserError
-from audit_pipeline.settings import Name, Section, Settings
+from audit_pipeline.sections import Name, Section
+from audit_pipeline.settings import Settings
 
 SHIPPED = Path(__file__).parent
 FOLDER = "kpis"

@@ -29,6 +29,11 @@ REASONS = pa.list_(
 REFS = pa.list_(
     pa.struct([("source", pa.string()), ("segment", pa.string()), ("line", pa.int64()), ("uid", pa.string())])
 )
+LEFT_OUT = pa.list_(pa.struct([("day", pa.date32()), ("reason", pa.string())]))
+SERIES = pa.list_(
+    pa.struct([("day", pa.date32()), ("value", pa.float64()), ("population", pa.float64()), ("window", pa.string())])
+)
+"""What an effect was computed from, a day each; `window` is before, episode, after or left_out."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Table:
     schema: pa.Schema
     by_source: bool = False
     version: int = 1
+    with_files_of: tuple[str, ...] = ()
+    """tables of the same columns whose rows its view shows too"""
 
     def folder(self, source: str | None = None) -> str:
         """The folder that holds the `day=` folders."""
@@ -53,7 +60,12 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name.rstrip("_"), kind) for name, kind in columns.items()])
 
 
-_S, _I, _F, _D = pa.string(), pa.int64(), pa.float64(), pa.date32()
+_S, _I, _F, _D, _B = pa.string(), pa.int64(), pa.float64(), pa.date32(), pa.bool_()
+
+_DETECTIONS = _schema(
+    detection_id=_S, day=_D, rule_id=_S, rule_version=_S, kind=_S, level=_S, x_actor=_S, x_target=_S, sources=pa.list_(_S), first_time=TIME,
+    last_time=TIME, n=_I, score=_F, threshold=_F, explanation=_S, attack=pa.list_(_S), group_key=_S, verdict=_S, refs=REFS,
+)  # fmt: skip
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -67,11 +79,17 @@ TABLES: dict[str, Table] = {
                 smallest_gap_s=_F, baseline_days=_I, lag_p50_s=_F, lag_p95_s=_F, lag_max_s=_F, future=_I, collected_until=TIME, edition=_I,
             ),
         ),
+        Table("detections", _DETECTIONS, with_files_of=("anomalies",)),
+        Table("anomalies", _DETECTIONS),
+        Table("rule_states", _schema(day=_D, rule_id=_S, rule_version=_S, title=_S, level=_S, state=_S, reason=_S, n=_I, sources=pa.list_(_S))),
+        Table("error_templates", _schema(day=_D, service=_S, template_id=_S, template=_S, n=_I, errors=_I, first_time=TIME, last_time=TIME, sources=pa.list_(_S), refs=REFS)),
+        Table("service_hours", _schema(day=_D, service=_S, hour=TIME, requests=_I, errors=_I, sources=pa.list_(_S))),
         Table(
-            "detections",
+            "effects",
             _schema(
-                detection_id=_S, day=_D, rule_id=_S, rule_version=_S, kind=_S, level=_S, x_actor=_S, x_target=_S, sources=pa.list_(_S), first_time=TIME,
-                last_time=TIME, n=_I, score=_F, threshold=_F, explanation=_S, attack=pa.list_(_S), group_key=_S, verdict=_S, refs=REFS,
+                effect_id=_S, subject=_S, subject_id=_S, finding_id=_S, kind=_S, kpi_id=_S, scope=_S, before_start=_D, before_end=_D, after_start=_D, after_end=_D,
+                days_before=_I, days_after=_I, left_out=LEFT_OUT, rate_before=_F, rate_after=_F, unit=_S, ratio=_F, low=_F, high=_F, p=_F, p_weeks=_F, p_trend=_F,
+                detectable=_F, promised=_F, verdict=_S, reason=_S, as_of=TIME, decision_date=_D, series=SERIES,
             ),
         ),
         Table(
@@ -109,6 +127,7 @@ def index_folder(source: str) -> str:
 FINDINGS_SCHEMA = _schema(
     finding_id=_S, rule_id=_S, group_key=_S, title=_S, team=_S, owner=_S, severity=_S, state=_S, first_time=TIME, detected_at=TIME, due_at=TIME,
     acknowledged_at=TIME, proposed_at=TIME, approved_at=TIME, implemented_at=TIME, verified_at=TIME, closed_at=TIME, reopened=_I, n=_I, effect_id=_S, identity=_S,
+    kind=_S, x_actor=_S, x_actor_kind=_S, risk=_F, risk_terms=_S, shown=_B, held_back=_S, overdue=_B, expires_at=TIME, approved_by=_S, approval=_S, fix=_S,
 )  # fmt: skip
 """Columns of the view `findings`."""
 

@@ -88,10 +88,11 @@ def partition_files(
         if (since is None or day >= since) and (until is None or day <= until)
     ]
     prefix = "" if lake.local else f"{protocol(lake)}://"
-    return [
+    files = [
         prefix + lake.path(table.file(day, one))
         for day, one in sorted(found, key=lambda item: (item[0], item[1] or ""))
     ]
+    return files + [file for other in table.with_files_of for file in partition_files(lake, other, since, until)]
 
 
 def protocol(lake: Lake) -> str:

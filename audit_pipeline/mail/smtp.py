@@ -24,7 +24,8 @@ from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 
 from audit_pipeline.privacy.masks import mask
 from audit_pipeline.reports.text import visible
-from audit_pipeline.settings import Settings, SmtpSettings
+from audit_pipeline.sections import SmtpSettings
+from audit_pipeline.settings import Settings
 
 ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"
 NO_SERVER = "no mail server: add smtp to the configuration"

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.views import any_of, quote
-from audit_pipeline.settings import Section, Settings
+from audit_pipeline.sections import Section
+from audit_pipeline.settings import Settings
 
 FOLDER = "noise"
 

@@ -14,7 +14,7 @@ from audit_pipeline.errors import UserError
 from audit_pipeline.formats.base import Format
 from audit_pipeline.lake.manifest import Entry, Remark
 from audit_pipeline.lake.raw import Item
-from audit_pipeline.settings import SourceSettings
+from audit_pipeline.sections import SourceSettings
 
 
 class SourceError(UserError):

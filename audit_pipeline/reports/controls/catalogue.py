@@ -16,7 +16,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from audit_pipeline.errors import UserError
-from audit_pipeline.settings import Name, Section, Settings
+from audit_pipeline.sections import Name, Section
+from audit_pipeline.settings import Settings
 
 SHIPPED = Path(__file__).parent
 FOLDER = "controls"
