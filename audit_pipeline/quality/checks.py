@@ -4,7 +4,7 @@ Belongs here: the frame and the examples. Not here: Great Expectations (`expecta
 
 Columns of the frame, one row a source; null where there is no data, so that nothing absent passes:
 `source verdict records events duplicates rejects accounting_difference rejects_share duplicates_share null_share_time null_share_actor
-null_share_operation null_share_outcome null_share_address longest_gap_ratio lag_p95_s lag_ratio future future_share late_share`.
+null_share_operation null_share_outcome null_share_address longest_gap_ratio arrival_ratio lag_p95_s lag_ratio future future_share late_share`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.quality import words
 from audit_pipeline.quality.expectations import EXAMPLES, Outcome, judge
-from audit_pipeline.quality.profile import CONDITIONS, LAG, Profile, profile
+from audit_pipeline.quality.profile import ARRIVAL, CONDITIONS, LAG, Profile, profile
 from audit_pipeline.quality.suite import CHECKS, FOLDER, load_usable
 from audit_pipeline.settings import Settings
 
@@ -81,6 +81,7 @@ _ABOUT: dict[str, _About] = {
     **{column: _About(condition) for column, condition in CONDITIONS.items()},
     "future_share": _About(CONDITIONS["future"]),
     "late_share": _About(CONDITIONS["late"]),
+    "arrival_ratio": _About(f"{ARRIVAL} > $limit", f"{ARRIVAL} DESC, {_BY_TIME}"),
     "lag_ratio": _LATE,
     "lag_p95_s": _LATE,
     "rejects": _REJECTS,
@@ -158,6 +159,7 @@ def _row(
         **{f"null_share_{name}": share for name, share in day.null_shares.items()},
         "longest_gap_ratio": gap_ratio,
         "lag_p95_s": day.lag_p95_s,
+        "arrival_ratio": max(day.arrival_p95_s, 0.0) / limit if day.arrival_p95_s is not None and limit else None,
         "lag_ratio": day.lag_p95_s / limit if day.lag_p95_s is not None and limit else None,
         "future": day.future,
         # without visible times nobody can tell

@@ -23,12 +23,15 @@ HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 FUTURE_TOLERANCE_S = 300
 """Clocks differ: a record counts as dated into the future when it lies more than this after it became visible."""
-LATE_S = 86_400
-"""A record counts as late when it became visible more than this after it happened."""
+LATE_S = 129_600
+"""A record counts as late when it became visible more than this after it happened: a daily rotation takes a day, and half of one to arrive."""
 GAPS_KEPT = 10
 
 LAG = '((epoch_us(x_visible_time) - epoch_us("time")) / 1e6)'
 """Seconds from event to visible time; null where the visible time is not known. (`date_diff` is eight times slower.)"""
+
+ARRIVAL = "((epoch_us(x_visible_time) - epoch_us(CAST($day AS TIMESTAMP))) / 1e6 - 86400)"
+"""Seconds from the end of the day to visible time, negative where it was earlier: a host that rotates its logs once a day is not late."""
 
 MANDATORY: dict[str, str] = {
     "time": '"time" IS NULL',
@@ -114,6 +117,8 @@ class Profile:
     lag_p95_s: float | None
     lag_max_s: float | None
     """visible time minus event time, of the records whose visible time is known"""
+    arrival_p95_s: float | None
+    """how long after the day's end 95 % of these records were visible; negative: before it ended"""
     future: int
     late: int
     earliest: dt.datetime | None
@@ -150,9 +155,9 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         day: the UTC day.
     """
     nulls = ", ".join(f"count(*) FILTER ({condition})" for condition in MANDATORY.values())
-    ((events, records, duplicates, future, late, lag, *absent),) = con.execute(
+    ((events, records, duplicates, future, late, lag, arrival, *absent),) = con.execute(
         f"SELECT count(*), sum(x_records), sum(x_duplicates), count(*) FILTER ({CONDITIONS['future']}), count(*) FILTER ({CONDITIONS['late']}), "
-        f"quantile_cont({LAG}, [0.5, 0.95, 1.0]), {nulls} FROM events WHERE {_OF}",
+        f"quantile_cont({LAG}, [0.5, 0.95, 1.0]), quantile_cont({ARRIVAL}, 0.95), {nulls} FROM events WHERE {_OF}",
         {"source": source, "day": day},
     ).fetchall()
     p50, p95, longest = lag or (None, None, None)
@@ -170,6 +175,7 @@ def profile(con: duckdb.DuckDBPyConnection, source: str, day: dt.date) -> Profil
         lag_p50_s=p50,
         lag_p95_s=p95,
         lag_max_s=longest,
+        arrival_p95_s=arrival,
         future=int(future),
         late=int(late),
         earliest=earliest,

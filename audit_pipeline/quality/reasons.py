@@ -195,9 +195,9 @@ def timeliness(day: Profile, settles_after: dt.timedelta) -> list[Reason]:
     reasons = []
     limit = settles_after.total_seconds()
     said = []
-    if day.lag_p95_s is not None and day.lag_p95_s > limit:
+    if day.arrival_p95_s is not None and day.arrival_p95_s > limit:
         said.append(
-            f"it took up to {words.span(day.lag_p95_s)} until 95 % of the records were visible; settles_after is {words.span(limit)}"
+            f"{words.span(day.arrival_p95_s)} passed after the end of the day until 95 % of the records were visible; settles_after is {words.span(limit)}"
         )
     if day.late:
         said.append(
@@ -206,7 +206,7 @@ def timeliness(day: Profile, settles_after: dt.timedelta) -> list[Reason]:
         )
     if said:
         late = day.late / day.events if day.late else None
-        reasons.append(Reason("lag", "; ".join(said), expected=limit, seen=day.lag_p95_s, share=late))
+        reasons.append(Reason("lag", "; ".join(said), expected=limit, seen=day.arrival_p95_s, share=late))
     if day.future:
         part = day.future / day.events
         detail = f"{words.count(day.future)} ({words.share(part)}) dated more than 5 min after they were visible: a clock is wrong"

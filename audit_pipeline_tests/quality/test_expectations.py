@@ -200,7 +200,7 @@ def test_failures_show_their_events(tmp_path: Path) -> None:
     times = np.arange(100, dtype=np.int64) * HOUR_US // 10
     entry = world.collect(START, members=[document("a.gz")], counts={START: [101, 2]})
     zero = 1_772_409_600_000_000
-    visible = times + zero + np.where(np.arange(100) >= 90, 3 * HOUR_US, 1)
+    visible = times + zero + np.where(np.arange(100) >= 90, 27 * HOUR_US - times, 1)
     visible[3] = times[3] + zero - 400_000_000
     columns = {
         "actor_user_name": ["ana"] * 60 + [None] * 40,

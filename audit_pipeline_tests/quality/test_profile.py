@@ -104,6 +104,8 @@ def test_lag_and_future(tmp_path: Path) -> None:
     assert found.lag_p50_s == pytest.approx(float(np.quantile(lags, 0.5)) / 1e6)
     assert found.lag_p95_s == pytest.approx(float(np.quantile(lags, 0.95)) / 1e6)
     assert found.lag_max_s == 99
+    arrivals = (times + lags) / 1e6 - 24 * 3600
+    assert found.arrival_p95_s == pytest.approx(float(np.quantile(arrivals, 0.95)))
 
 
 @pytest.mark.parametrize(
