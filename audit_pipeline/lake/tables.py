@@ -81,6 +81,14 @@ TABLES: dict[str, Table] = {
         ),
         Table("detections", _DETECTIONS, with_files_of=("anomalies",)),
         Table("anomalies", _DETECTIONS),
+        Table(
+            "actor_days",
+            _schema(
+                day=_D, x_actor=_S, x_actor_kind=_S, team=_S, role=_S, n=_I, first_time=TIME, last_time=TIME, hours=pa.list_(_I), networks=pa.list_(_S),
+                sources=pa.list_(_S), events=_F, failures=_F, refusals=_F, errors=_F, sign_in_failures=_F, privileged=_F, changes=_F, deletes=_F, secret_reads=_F,
+                data_reads=_F, off_hours=_F, operations=_F, services=_F, resources=_F, hosts=_F, network_count=_F,
+            ),
+        ),
         Table("rule_states", _schema(day=_D, rule_id=_S, rule_version=_S, title=_S, level=_S, state=_S, reason=_S, n=_I, sources=pa.list_(_S))),
         Table("error_templates", _schema(day=_D, service=_S, template_id=_S, template=_S, n=_I, errors=_I, first_time=TIME, last_time=TIME, sources=pa.list_(_S), refs=REFS)),
         Table("service_hours", _schema(day=_D, service=_S, hour=TIME, requests=_I, errors=_I, sources=pa.list_(_S))),
