@@ -64,6 +64,7 @@ def cut(report: Report, settings: Settings, teams: tuple[str, ...]) -> Report:
         "teams": list(teams),
         "sources": sources,
         "findings": findings,
+        "effects": [row for row in report.get("effects", []) if row["team"] in teams],
         "decisions": [row for row in report["decisions"] if row["finding_id"] in ids],
         "not_judged": [row for row in report["not_judged"] if row["kind"] != "source" or row["subject"] in names],
         "failures": [row for row in report["failures"] if row["source"] in names],

@@ -30,7 +30,7 @@ from audit_pipeline.settings import Settings
 WORDS = 180
 _UNFOLDED = SMTP.clone(max_line_length=998)
 """a long subject stays on its line (RFC 5322 allows 998): at 78 it would be folded before its first word; bodies keep their short lines"""
-_PARTS = {"events": " events", "verdict": " verdict", "finding": ":", "kpi": ""}
+_PARTS = {"events": " events", "verdict": " verdict", "finding": ":", "kpi": "", "effect": ":"}
 _TEMPLATES = Path(__file__).with_name("templates")
 _ROOMS = ((5, 3, 64, 3), (5, 2, 48, 2), (4, 2, 44, 2), (3, 2, 40, 2), (3, 1, 36, 1), (2, 1, 32, 1), (1, 1, 24, 1))
 """decisions, subjects not judged, characters of a title and corrections, tried in this order until the words fit"""
@@ -118,6 +118,7 @@ def _values(
         "explained": _explanations(report) if detail == "full" else {},
         "corrections": [line for one in corrections for line in _lines(one, detail)],
         "headline": _headline(report),
+        "decided": _decided(report),
         "edition": wording.edition(report) if "settles_at" in report else f"edition {report['edition']}",
     }
 
@@ -126,6 +127,12 @@ def _headline(report: dict[str, Any]) -> str:
     """What the mail is about, in its first line and its title."""
     when = f"{report['day']}, UTC" if report["kind"] == "daily" else f"{report['kind']} report {report['period']}"
     return " · ".join(["Audit logs", *([" and ".join(report["teams"])] if report.get("teams") else []), when])
+
+
+def _decided(report: dict[str, Any]) -> dict[str, Any] | None:
+    """Number and hash of the newest decision; null where there is none (or in a report of an older version)."""
+    head: dict[str, Any] = report["evidence"].get("decisions") or {}
+    return head if head.get("seq") else None
 
 
 def _severities(decisions: Sequence[dict[str, Any]]) -> str:

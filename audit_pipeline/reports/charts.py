@@ -101,12 +101,12 @@ def cell(day: Row, x: float, y: float, width: float, height: float) -> Markup:
         return _rect("c-partial", x, y, width, height) + Markup('<path class="c-hatch" d="{}"/>').format(lines)
     if verdict == "missing":
         bar = Markup('<path class="c-cross" d="M{} {}h{}"/>').format(
-            _f(x + width / 3), _f(y + height / 2), _f(width / 3)
+            fixed(x + width / 3), fixed(y + height / 2), fixed(width / 3)
         )
         return _rect("c-missing", x + 1, y + 1, width - 2, height - 2) + bar
     if verdict == "unknown":
         return _rect("c-unknown", x + 1, y + 1, width - 2, height - 2)
-    return Markup('<path class="c-blank" d="M{} {}h{}"/>').format(_f(x + width / 2 - 3), _f(y + height / 2), 6)
+    return Markup('<path class="c-blank" d="M{} {}h{}"/>').format(fixed(x + width / 2 - 3), fixed(y + height / 2), 6)
 
 
 def _whole(day: Row, x: float, y: float, width: float, height: float) -> Markup:
@@ -117,12 +117,19 @@ def _whole(day: Row, x: float, y: float, width: float, height: float) -> Markup:
         drawn += _rect("c-usual", x, y + height / 2, width, height / 2)
     if found == "above":
         middle = x + width / 2
-        left, right, foot, top = _f(middle - 4), _f(middle + 4), _f(y + height / 2 + 2), _f(y + height / 2 - 3)
+        left, right, foot, top = (
+            fixed(middle - 4),
+            fixed(middle + 4),
+            fixed(y + height / 2 + 2),
+            fixed(y + height / 2 - 3),
+        )
         drawn += Markup('<path class="c-more" d="M{} {}L{} {}L{} {}"/>').format(
-            left, foot, _f(middle), top, right, foot
+            left, foot, fixed(middle), top, right, foot
         )
     if day["verdict"] == "proven":
-        drawn += Markup('<path class="c-proof" d="M{} {}h{}"/>').format(_f(x + 3), _f(y + height - 3), _f(width - 6))
+        drawn += Markup('<path class="c-proof" d="M{} {}h{}"/>').format(
+            fixed(x + 3), fixed(y + height - 3), fixed(width - 6)
+        )
     return drawn
 
 
@@ -141,7 +148,7 @@ def hatch(x: float, y: float, width: float, height: float, step: float) -> str:
     while offset < width + height:
         left, bottom = (x, y + offset) if offset <= height else (x + offset - height, y + height)
         right, top = (x + offset, y) if offset <= width else (x + width, y + offset - width)
-        parts.append(f"M{_f(left)} {_f(bottom)}L{_f(right)} {_f(top)}")
+        parts.append(f"M{fixed(left)} {fixed(bottom)}L{fixed(right)} {fixed(top)}")
         offset += step
     return "".join(parts)
 
@@ -158,7 +165,7 @@ def trend(history: Sequence[Row], title: str, description: str) -> Markup:
     """A KPI's days against a scale from 0 to `ceiling`; whiskers are the 95 % interval."""
     top = ceiling(history)
     grid = Markup("").join(
-        Markup('<path class="k-grid" d="M0 {}H{}"/>').format(_f(PLOT * share), WIDTH) for share in (0, 0.5, 1)
+        Markup('<path class="k-grid" d="M0 {}H{}"/>').format(fixed(PLOT * share), WIDTH) for share in (0, 0.5, 1)
     )
     body = _left_out(history, WIDTH, PLOT) + grid + _whiskers(history, top) + _target(history, top)
     return Markup(
@@ -196,7 +203,7 @@ def _line(history: Sequence[Row], width: float, height: float, top: float) -> Ma
         if row["value"] is None:
             pen_down = False
             continue
-        point = f"{_f(_x(index, len(history), width))} {_f(_y(row['value'], top, height))}"
+        point = f"{fixed(_x(index, len(history), width))} {fixed(_y(row['value'], top, height))}"
         path += f"{'L' if pen_down else 'M'}{point}"
         pen_down = True
         if row["verdict"] in INCOMPLETE:
@@ -226,7 +233,7 @@ def _left_out(history: Sequence[Row], width: float, height: float) -> Markup:
 def _whiskers(history: Sequence[Row], top: float) -> Markup:
     """Intervals that hold the value; one of another quantity (a rate's, beside a count) is not drawn."""
     path = "".join(
-        f"M{_f(_x(index, len(history), WIDTH))} {_f(_y(row['low'], top, PLOT))}V{_f(_y(row['high'], top, PLOT))}"
+        f"M{fixed(_x(index, len(history), WIDTH))} {fixed(_y(row['low'], top, PLOT))}V{fixed(_y(row['high'], top, PLOT))}"
         for index, row in enumerate(history)
         if None not in (row["value"], row["low"], row["high"]) and row["low"] <= row["value"] <= row["high"]
     )
@@ -237,16 +244,16 @@ def _target(history: Sequence[Row], top: float) -> Markup:
     target = history[-1]["target"]
     if target is None:
         return Markup("")
-    return Markup('<path class="k-target" d="M0 {}H{}"/>').format(_f(_y(target, top, PLOT)), WIDTH)
+    return Markup('<path class="k-target" d="M0 {}H{}"/>').format(fixed(_y(target, top, PLOT)), WIDTH)
 
 
 def _rect(name: str, x: float, y: float, width: float, height: float) -> Markup:
     return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="2"/>').format(
-        name, _f(x), _f(y), _f(width), _f(height)
+        name, fixed(x), fixed(y), fixed(width), fixed(height)
     )
 
 
-def _f(value: float) -> str:
+def fixed(value: float) -> str:
     """`12` or `12.5`: one decimal at most and no minus zero, so the same bytes on every machine."""
     shown = f"{value:.1f}"
     return "0" if shown in ("-0.0", "0.0") else shown.removesuffix(".0")

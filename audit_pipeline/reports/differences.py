@@ -18,9 +18,15 @@ ABSENT = "not there"
 def between(before: Row, after: Row) -> list[Row]:
     """The changes of printed numbers, verdicts, findings and state: rows of `part`, `subject`, `from`, `to` (all strings).
 
-    `part` is `state`, `verdict`, `events`, `kpi`, `finding`; a finding has its `title` too. Days before the report's own are not listed.
+    `part` is `state`, `verdict`, `events`, `kpi`, `finding`, `effect`; a finding and an effect have their `title` too. Days before the report's own are not listed.
     """
-    return [*_state(before, after), *_sources(before, after), *_kpis(before, after), *_findings(before, after)]
+    return [
+        *_state(before, after),
+        *_sources(before, after),
+        *_kpis(before, after),
+        *_findings(before, after),
+        *_effects(before, after),
+    ]
 
 
 def _change(part: str, subject: str, was: str, now: str, **more: str) -> Iterator[Row]:
@@ -69,3 +75,15 @@ def _findings(before: Row, after: Row) -> Iterator[Row]:
 
 def _finding(row: Row | None) -> str:
     return ABSENT if row is None else f"{row['state'].replace('_', ' ')}, {text.number(row['n'])} events"
+
+
+def _effects(before: Row, after: Row) -> Iterator[Row]:
+    """Fixes judged otherwise; reports of older versions have none, so what they lack is no change."""
+    was, now = ({row["subject_id"]: row for row in one.get("effects", [])} for one in (before, after))
+    for name in now if "effects" in before else []:
+        title = now[name]["title"]
+        yield from _change("effect", name[:12], *(_effect(one.get(name)) for one in (was, now)), title=title)
+
+
+def _effect(row: Row | None) -> str:
+    return ABSENT if row is None else f"fix {wording.EFFECT_WORDS.get(row['verdict'], row['verdict'])}"

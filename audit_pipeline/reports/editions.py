@@ -31,13 +31,17 @@ _PARTS = {
     "sources": "sources",
     "findings": "findings",
     "kpis": "KPIs",
+    "effects": "fixes and effects",
+    "releases": "releases",
+    "anomalies": "anomalies",
+    "set_aside": "exceptions",
     "decisions": "decisions",
     "failures": "logging failures",
     "reviews": "reviews",
     "reported": "editions of days",
     "corrections": "corrections",
     "controls": "controls",
-    "noise": "exceptions",
+    "noise": "noise rules",
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""

@@ -1,6 +1,6 @@
-"""What is set aside: the noise rules in force on a report's days, and how many events each marked.
+"""What is set aside: accepted risks, approvals without a second person, false positives and duplicates; noise rules in force.
 
-Belongs here: reading the rules for a report. Not here: what a rule is (`noise`); findings set aside stand among the findings.
+Belongs here: selecting and counting. Not here: what a noise rule is (`noise`), the life cycle (`findings`).
 """
 
 from __future__ import annotations
@@ -37,3 +37,35 @@ def noise(inputs: Inputs, first: dt.date) -> list[Row]:
         }
         for one in in_force
     ]
+
+
+def set_aside(inputs: Inputs) -> Row:
+    """Accepted risks in force (soonest to expire first), fixes approved by who proposed them, and counts of what was closed as no finding.
+
+    `false_positive` and `duplicate` count all on record.
+    """
+    accepted = [row for row in inputs.findings if row["state"] == "accepted"]
+    alone = [row for row in inputs.findings if row["approval"] == "self-approved"]
+    return {
+        "accepted": sorted(
+            (_accepted(inputs, row) for row in accepted),
+            key=lambda row: (row["expires_at"] or "9999", row["finding_id"]),
+        ),
+        "self_approved": [_brief(row, "approved_by", "approved_at", "state") for row in alone],
+        **{name: sum(row["state"] == name for row in inputs.findings) for name in ("false_positive", "duplicate")},
+    }
+
+
+def _brief(row: Row, *more: str) -> Row:
+    return {name: row[name] for name in ("finding_id", "title", "severity", "team", "owner", *more)}
+
+
+def _accepted(inputs: Inputs, row: Row) -> Row:
+    made = [one for one in inputs.decided if one["finding_id"] == row["finding_id"] and one["action"] == "accept"]
+    last: Row = made[-1] if made else {"payload": {}, "reason": None, "recorded_at": row["closed_at"]}
+    return {
+        **_brief(row, "expires_at"),
+        "approver": last["payload"].get("approver"),
+        "reason": last["reason"],
+        "accepted_at": last["recorded_at"],
+    }

@@ -23,6 +23,8 @@ from audit_pipeline.settings import Settings
 
 WINDOW = 14
 """days of history in a daily report, the day itself included"""
+EFFECT_DAYS = 90
+"""days back to which a report looks for effects that were judged"""
 _DETECTIONS = """
 SELECT d.* FROM detections d JOIN wanted w ON d.rule_id = w.rule_id AND d.group_key IS NOT DISTINCT FROM w.group_key
 ORDER BY d.day DESC, d.last_time DESC, d.detection_id
@@ -32,6 +34,12 @@ SELECT CAST(start AS DATE) AS day, * FROM kpis
 WHERE period = strftime(CAST(start AS DATE), '%Y-%m-%d') AND (scope = 'all' OR start = $start)
 ORDER BY kpi_id, scope, day
 """
+
+_EFFECTS = """
+SELECT * FROM effects QUALIFY row_number() OVER (PARTITION BY subject, subject_id, kind ORDER BY as_of DESC, effect_id) = 1
+ORDER BY subject, subject_id, kind
+"""
+_RULE_STATES = "SELECT * FROM rule_states ORDER BY day, rule_id"
 
 TABLES = frozenset({"completeness", "detections", "kpis"})
 """tables that a day's report rests on; without a day's partition of one, the report says so"""
@@ -60,6 +68,20 @@ class Inputs:
     """tables that have a partition of the day"""
     errors: Mapping[str, int]
     """`rule` and `KPI`: how many could not be run on the day"""
+    effects: list[Row]
+    """the newest row of each remediation, release window and adjustment, of the `EFFECT_DAYS` days up to the day"""
+    rule_states: list[Row]
+    """of the day, or of each day of a period"""
+    decided: list[Row]
+    """decisions recorded before the day's as-of, in order, with their payload as values"""
+    decisions_head: tuple[int, str]
+    """number and hash of the newest of them"""
+    cards: Mapping[str, Row]
+    """what the anomaly model says of itself, by ISO day"""
+    kpi_details: Mapping[str, list[Row]]
+    """rows that explain the day's number, by KPI"""
+    of_period: bool = False
+    """whether the days are those of a week or month"""
 
     @property
     def sources(self) -> list[str]:
@@ -72,7 +94,8 @@ def read(
     settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date, days: Sequence[dt.date] | None = None
 ) -> Inputs:
     """Read the lake for the report of a day, or of a period's days of which it is the last; nothing later than the day enters."""
-    from audit_pipeline.findings.view import findings_table  # opens the decisions: not needed to import this package
+    from audit_pipeline.findings import decisions  # opens the database: not needed to import this package
+    from audit_pipeline.findings.view import findings_table
 
     window = list(days) if days else [day - DAY * step for step in reversed(range(WINDOW))]
     first = window[0]
@@ -83,6 +106,10 @@ def read(
         kpis = _rows(con.sql(_KPIS, params={"start": midnight(day)}).to_arrow_table())
     with views.connect(lake, until=day, tables=("detections",)) as con:
         detections = _detections(con, findings)
+    with views.connect(lake, since=day - EFFECT_DAYS * DAY, until=day, tables=("effects",)) as con:
+        effects = _rows(con.sql(_EFFECTS).to_arrow_table())
+    with views.connect(lake, since=first if days else day, until=day, tables=("rule_states",)) as con:
+        rule_states = _rows(con.sql(_RULE_STATES).to_arrow_table())
     return Inputs(
         settings=settings,
         lake=lake,
@@ -98,7 +125,24 @@ def read(
             "rule": _errors(lake, "detections", "rule_errors", day),
             "KPI": _errors(lake, "kpis", "kpi_errors", day),
         },
+        effects=effects,
+        rule_states=rule_states,
+        decided=[_decision(one) for one in decisions.read(engine, settings.as_of(day))],
+        decisions_head=decisions.head(engine, settings.as_of(day)),
+        cards=_cards(lake, window if days else [day]),
+        kpi_details=json.loads((lake.table_metadata("kpis", day) or {}).get("kpi_details", "{}")),
+        of_period=days is not None,
     )
+
+
+def _decision(one: Any) -> Row:
+    names = ("seq", "finding_id", "action", "person", "identity", "recorded_at", "effective_at", "reason")
+    return {**{name: plain(getattr(one, name)) for name in names}, "payload": json.loads(one.payload)}
+
+
+def _cards(lake: Lake, days: Sequence[dt.date]) -> dict[str, Row]:
+    notes = {day.isoformat(): lake.table_metadata("anomalies", day) for day in days}
+    return {day: json.loads(note.get("card", "{}")) for day, note in notes.items() if note is not None}
 
 
 def _detections(con: duckdb.DuckDBPyConnection, findings: list[Row]) -> dict[tuple[str, str | None], list[Row]]:

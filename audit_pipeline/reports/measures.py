@@ -53,6 +53,7 @@ def _kpi(inputs: Inputs, kpi_id: str, kpi: object | None) -> Row:
         "today": history[-1],
         "history": history,
         "detail": sorted(detail, key=lambda row: (-(row["population"] or 0), row["scope"])),
+        "details": inputs.kpi_details.get(kpi_id, []),
         "incomplete_days": [row["day"] for row in history if row["verdict"] in INCOMPLETE],
     }
 

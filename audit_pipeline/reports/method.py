@@ -50,7 +50,10 @@ def config_hash(settings: Settings) -> str:
 
 
 def evidence(inputs: Inputs) -> Row:
-    """Each source's chain in short, and the root over their heads; a chain that cannot be read has a problem, and no root."""
+    """Each source's chain in short, the root over their heads, and the head of the decisions' chain as of the day.
+
+    A chain that cannot be read has a problem, and then there is no root.
+    """
     chains = [_chain(inputs.lake, source) for source in inputs.sources]
     broken = any(chain["problem"] for chain in chains)
     return {
@@ -58,6 +61,7 @@ def evidence(inputs: Inputs) -> Row:
         "segments": sum(chain["segments"] for chain in chains),
         "bytes": sum(chain["bytes"] for chain in chains),
         "root": None if broken else roots.daily_root(inputs.lake, inputs.sources),
+        "decisions": dict(zip(("seq", "hash"), inputs.decisions_head, strict=True)),
     }
 
 

@@ -13,10 +13,21 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.reports import asked, coverage, exceptions, inputs, measures, method, watching, wording
+from audit_pipeline.reports import (
+    anomalies,
+    asked,
+    coverage,
+    effects,
+    exceptions,
+    inputs,
+    measures,
+    method,
+    watching,
+    wording,
+)
 from audit_pipeline.settings import Settings
 
-VERSION = 1
+VERSION = 2
 Report = dict[str, Any]
 
 
@@ -30,7 +41,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
     """
     found = inputs.read(settings, lake, engine, day)
     sources, kpis, findings = coverage.sources(found), measures.kpis(found), asked.findings(found)
-    evidence = method.evidence(found)
+    evidence, work = method.evidence(found), judgement(found, findings)
     report: Report = {
         "v": VERSION,
         "kind": "daily",
@@ -45,20 +56,37 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "settles_at": coverage.settles_at(found),
         "days": list(found.days),
         "sources": sources,
-        "not_judged": coverage.not_judged(found, sources, kpis),
+        "not_judged": coverage.not_judged(found, sources, kpis) + work_not_judged(found, work),
         "not_computed": sorted(inputs.TABLES - found.computed),
-        "findings": findings,
-        "decisions": asked.decisions(findings),
+        **work,
         "changes": asked.changes(found, findings, sources),
         "failures": coverage.failures(sources),
         "logging_changes": watching.logging_changes(found, findings),
         "kpis": kpis,
         "noise": exceptions.noise(found, day),
-        "people": asked.people(found),
+        "people": asked.people(found, kpis),
         "method": method.method(found),
         "evidence": evidence,
     }
     return {**report, "state": wording.state(report), "verdict": wording.verdict(report)}
+
+
+def judgement(found: inputs.Inputs, findings: list[inputs.Row]) -> Report:
+    """What deserves a person's time, who decides, and whether fixes worked: the parts that reports of all kinds share."""
+    return {
+        "findings": findings,
+        "decisions": asked.decisions(findings),
+        "budget": asked.budget(found, findings),
+        "effects": effects.remediations(found),
+        "releases": effects.releases(found),
+        "anomalies": anomalies.anomalies(found, findings),
+        "set_aside": exceptions.set_aside(found),
+    }
+
+
+def work_not_judged(found: inputs.Inputs, work: Report) -> list[inputs.Row]:
+    """Rules and the anomaly model, where they could not judge."""
+    return [*watching.rules_not_judged(found), *anomalies.not_judged(work["anomalies"])]
 
 
 def encode(report: Report) -> bytes:

@@ -9,6 +9,7 @@ first, so that text of a log is inert even where a template forgets to think of 
 from __future__ import annotations
 
 import html
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -17,16 +18,19 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit_pipeline.reports import charts, coverage, periods, tables, text, wording
+from audit_pipeline.reports import charts, coverage, effect_chart, periods, tables, text, wording
 
 WORDS_FIRST_SCREEN = 120
 FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3, 40, 8, 40, 25, 40
+EFFECTS, MORE_EFFECTS, ANOMALIES, RELEASES, HELD = 6, 20, 10, 20, 20
 """most rows of each table on the page; what is left out is counted there, and stands in the CSV files"""
 _ALL, _PERIODS = ("daily", *periods.KINDS), periods.KINDS
 _SECTIONS = (
-    ("changes", "Changes", _ALL),
     ("effects", "Fixes and effects", _ALL),
+    ("changes", "Changes", _ALL),
     ("findings", "Findings", _ALL),
+    ("anomalies", "Anomalies", _ALL),
+    ("releases", "Releases", _ALL),
     ("life", "Life of findings", _PERIODS),
     ("failures", "Logging failures", _ALL),
     ("sources", "Sources", _ALL),
@@ -68,6 +72,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "measure": text.measure,
         "number": text.number,
         "duration": text.duration,
+        "change": text.change,
         "size": text.size,
         "minute": text.minute,
         "spelled_or_none": lambda number: text.spelled(number) if number else "none",
@@ -83,6 +88,11 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "count": text.count,
         "edition": wording.edition,
         "charts": charts,
+        "effect_chart": effect_chart,
+        "EFFECT_WORDS": wording.EFFECT_WORDS,
+        "EFFECT_MARKS": wording.EFFECT_MARKS,
+        "effect_words": wording.effect,
+        "promise": wording.promise,
         "phrase": coverage.phrase,
         "population": population,
         "span": text.span,
@@ -122,7 +132,15 @@ def render(report: dict[str, Any]) -> str:
     common |= {"FINDINGS": FINDINGS, "DETECTIONS": DETECTIONS, "FAILURES": FAILURES, "SCOPES": SCOPES}
     common |= {"KPI_DAYS": max(_FEWEST_DAYS, _KPI_ROWS // max(1, len(report["kpis"])))}
     common |= {"SOURCE_DAYS": max(_FEWEST_DAYS, _SOURCE_ROWS // max(1, min(DAY_TABLES, len(report["sources"]))))}
+    common |= {
+        "EFFECTS": EFFECTS,
+        "MORE_EFFECTS": MORE_EFFECTS,
+        "ANOMALIES": ANOMALIES,
+        "RELEASES": RELEASES,
+        "HELD": HELD,
+    }
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}
+    common |= {"on_page": {row["finding_id"][:12] for row in _listed(report)}, "card_rows": card_rows}
     first = Markup("")
     for decisions, subjects, sources in _FIRST_SCREENS:
         first = Markup(  # noqa: S704 - rendered with autoescape
@@ -131,6 +149,19 @@ def render(report: dict[str, Any]) -> str:
         if text.words(plain(first)) <= WORDS_FIRST_SCREEN:
             break
     return made.get_template("page.html.j2").render(**common, first=first)
+
+
+def _listed(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The findings that the page has in full: those that the budget shows, the most urgent first."""
+    return [row for row in report["findings"] if row["shown"] is not False][:FINDINGS]
+
+
+def card_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """A model's card as names and values that can be read; what is nested is JSON in short."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in card.items()
+    ]
 
 
 def groups(kpis: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -29,7 +29,8 @@ def period_kpis(inputs: Inputs, engine: sa.Engine, kpis: list[Row]) -> tuple[lis
     by_kpi: dict[str, list[Row]] = {}
     for row in rows:
         by_kpi.setdefault(row["kpi_id"], []).append(row)
-    return [_shown(kpi, by_kpi.get(kpi["id"], []), inputs) for kpi in kpis], len(found.errors)
+    shown = [_shown(kpi, by_kpi.get(kpi["id"], []), inputs) for kpi in kpis]
+    return [{**kpi, "details": found.details.get(kpi["id"], [])} for kpi in shown], len(found.errors)
 
 
 def _shown(kpi: Row, rows: list[Row], inputs: Inputs) -> Row:

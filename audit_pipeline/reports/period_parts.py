@@ -16,6 +16,15 @@ from audit_pipeline.reports.coverage import NOT_COMPUTED, WHOLE, WORST_FIRST
 from audit_pipeline.reports.inputs import TABLES, Inputs, Row, plain
 from audit_pipeline.reports.reviews import reviews
 
+STEPS = (
+    ("opened", "detected_at"),
+    ("acknowledged", "acknowledged_at"),
+    ("proposed", "proposed_at"),
+    ("approved", "approved_at"),
+    ("implemented", "implemented_at"),
+    ("verified", "verified_at"),
+)
+"""the way of a finding, and the column that tells when it took the step"""
 AGES = ((7, "up to 7 days"), (30, "8 to 30 days"), (90, "31 to 90 days"), (None, "over 90 days"))
 _SUMMED = ("events", "records", "rejects", "duplicates", "future")
 
@@ -101,7 +110,9 @@ def life(inputs: Inputs, findings: list[Row]) -> Row:
     begun = rfc3339(inputs.settings.as_of(dt.date.fromisoformat(inputs.days[0]) - DAY))
     ended = rfc3339(inputs.settings.as_of(inputs.day))
     left = [row for row in findings if not row["closed"]]
+    opened = [row for row in inputs.findings if begun < row["detected_at"] <= ended]
     return {
+        "funnel": [_step(inputs, opened, name, column, begun, ended) for name, column in STEPS],
         "open_before": sum(not _closed(row) for row in inputs.findings_before.values()),
         "opened": sum(row["change"] == "new" for row in findings),
         "closed": sum(row["closed"] and row["closed_at"] is not None and row["closed_at"] > begun for row in findings),
@@ -115,6 +126,12 @@ def life(inputs: Inputs, findings: list[Row]) -> Row:
         "acknowledged_late": sum(_late(row) for row in findings if _due_within(row, begun, ended)),
         "due": sum(_due_within(row, begun, ended) for row in findings),
     }
+
+
+def _step(inputs: Inputs, opened: list[Row], name: str, column: str, begun: str, ended: str) -> Row:
+    """How many findings took a step in the period, and how many of those opened in it have taken it by its end."""
+    taken = sum(row[column] is not None and begun < row[column] <= ended for row in inputs.findings)
+    return {"step": name, "in_period": taken, "of_opened": sum(row[column] is not None for row in opened)}
 
 
 def _closed(row: Row) -> bool:
@@ -146,6 +163,8 @@ def changes(inputs: Inputs, rows: list[Row]) -> Row:
     found: dict[str, list[Row]] = {"new": [], "closed": [], "reopened": []}
     for row in rows:
         brief = {name: row[name] for name in ("finding_id", "title", "severity", "state")}
+        if row["shown"] is False:
+            continue
         if row["change"]:
             found[row["change"]].append(brief)
         if row["change"] == "new" and row["closed"]:

@@ -25,7 +25,7 @@ from audit_pipeline.reports import (
 from audit_pipeline.reports.controls.table import controls
 from audit_pipeline.reports.editions import Edition, publish
 from audit_pipeline.reports.inputs import Row
-from audit_pipeline.reports.model import VERSION, Report
+from audit_pipeline.reports.model import VERSION, Report, judgement, work_not_judged
 from audit_pipeline.reports.period_kpis import period_kpis
 from audit_pipeline.reports.periods import NOUNS, Period
 from audit_pipeline.reports.reviews import expects_delivery
@@ -51,7 +51,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
     kpis, failed = period_kpis(found, engine, measures.kpis(found))
     findings = asked.findings(found)
     calendar = period_parts.calendar(found, engine)
-    evidence = method.evidence(found)
+    evidence, work = method.evidence(found), judgement(found, findings)
     report: Report = {
         "v": VERSION,
         "kind": period.kind,
@@ -67,10 +67,9 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "days_to_come": (period.last - found.day).days,
         "days": list(found.days),
         "sources": sources,
-        "not_judged": period_parts.not_judged(found, sources, kpis, failed),
+        "not_judged": period_parts.not_judged(found, sources, kpis, failed) + work_not_judged(found, work),
         "not_computed": sorted(name for name in inputs.TABLES if not period_parts.computed(found, name)),
-        "findings": findings,
-        "decisions": asked.decisions(findings),
+        **work,
         "life": period_parts.life(found, findings),
         "changes": period_parts.changes(found, findings),
         "failures": coverage.failures(sources),
@@ -81,7 +80,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "reported": period_parts.reported(found, calendar),
         "corrections": period_parts.corrections(found),
         "controls": controls(found, engine, calendar, findings, kpis) if period.kind == "monthly" else None,
-        "people": asked.people(found),
+        "people": asked.people(found, kpis),
         "method": _method(found, period),
         "evidence": evidence,
     }

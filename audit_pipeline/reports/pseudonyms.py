@@ -20,9 +20,26 @@ from audit_pipeline.settings import Settings
 __all__ = ["hide", "key", "published", "token"]
 SHOWN = 100
 """characters of a name that a title shows (`detections.run.SHOWN`)"""
-_SECTIONS = ("findings", "decisions", "changes", "not_judged", "failures", "sources", "corrections")
+_SECTIONS = (
+    "findings",
+    "decisions",
+    "changes",
+    "not_judged",
+    "failures",
+    "sources",
+    "corrections",
+    "effects",
+    "releases",
+    "anomalies",
+    "set_aside",
+)
 """parts of a report that may hold text of a log; the others hold numbers, and names from the configuration"""
-_TEXT = frozenset({"title", "explanation", "owner", "actor", "target", "group_key", "detail", "phrase", "uid"})
+_TEXT = frozenset(
+    {
+        "title", "explanation", "owner", "actor", "target", "group_key", "detail", "phrase", "uid", "details", "fix", "reason", "why",
+        "proposed_by", "approved_by", "approver", "risk_terms",
+    }
+)  # fmt: skip
 
 
 def published(report: dict[str, Any], settings: Settings, lake: Lake) -> dict[str, Any]:
@@ -42,6 +59,9 @@ def hide(report: dict[str, Any], secret: bytes) -> dict[str, Any]:
     """
     replace = _replacer(report["people"], secret)
     hidden = {name: _walk(report[name], replace) if name in _SECTIONS else report[name] for name in report}
+    if "kpis" in report:  # only what explains a number is text of a log
+        details = [_walk(row.get("details", []), replace, inside=True) for row in report["kpis"]]
+        hidden["kpis"] = [{**row, "details": found} for row, found in zip(report["kpis"], details, strict=True)]
     return {**hidden, "people": []}
 
 
@@ -70,7 +90,7 @@ def _bounded(name: str) -> str:
 
 def _walk(value: Any, replace: Callable[[str], str], inside: bool = False) -> Any:
     if isinstance(value, dict):
-        return {name: _walk(item, replace, name in _TEXT) for name, item in value.items()}
+        return {name: _walk(item, replace, inside or name in _TEXT) for name, item in value.items()}
     if isinstance(value, list):
         return [_walk(item, replace, inside) for item in value]
     return replace(value) if inside and isinstance(value, str) else value

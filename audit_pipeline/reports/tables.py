@@ -1,4 +1,4 @@
-"""The reading copies of a report's tables: findings.csv, sources.csv, kpis.csv, of periods reviews.csv and corrections.csv. The evidence is the lake and report.json.
+"""The reading copies of a report's tables: findings.csv, effects.csv, sources.csv, kpis.csv, of periods reviews.csv and corrections.csv. The evidence is the lake and report.json.
 
 Belongs here: columns and CSV writing. Cells are guarded (`text.csv_cell`), so text may differ from the evidence by an apostrophe
 or a visible escape; no data is an empty cell.
@@ -25,12 +25,53 @@ _FINDINGS = (
     "due_at",
     "overdue",
     "ask",
+    "kind",
+    "risk",
+    "shown",
+    "held_back",
+    "approval",
+    "approved_by",
+    "expires_at",
+    "reopened",
     "first_time",
     "detected_at",
     "closed_at",
     "n",
     "rule_id",
     "group_key",
+)
+_EFFECTS = (
+    "subject",
+    "subject_id",
+    "finding_id",
+    "title",
+    "fix",
+    "kind",
+    "kpi_id",
+    "scope",
+    "verdict",
+    "decision_date",
+    "ratio",
+    "low",
+    "high",
+    "promised",
+    "reached",
+    "detectable",
+    "rate_before",
+    "rate_after",
+    "unit",
+    "before_start",
+    "before_end",
+    "after_start",
+    "after_end",
+    "days_before",
+    "days_after",
+    "days_left_out",
+    "p",
+    "p_weeks",
+    "p_trend",
+    "approval",
+    "reason",
 )
 _OF_PERIODS = ("reviews.csv", "corrections.csv")
 _CORRECTIONS = ("kind", "period", "edition", "corrects", "made_at", "part", "subject", "from", "to")
@@ -74,6 +115,7 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
     found = {
         "findings.csv": _csv(_FINDINGS, ([row[name] for name in _FINDINGS] for row in report["findings"])),
         "sources.csv": _csv(("source", *_DAYS, "reasons"), _source_rows(report)),
+        "effects.csv": _csv(_EFFECTS, ([row.get(name) for name in _EFFECTS] for row in _effect_rows(report))),
         "kpis.csv": _csv(("kpi_id", "scope", "day", *SHOWN), _kpi_rows(report)),
     }
     if report["kind"] != "daily":
@@ -87,7 +129,17 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
 def names(report: dict[str, Any]) -> list[str]:
     """The names of the files, for the page that lies beside them."""
     more = {"daily": (), "weekly": _OF_PERIODS, "monthly": (*_OF_PERIODS, "controls.csv")}[report["kind"]]
-    return ["findings.csv", "sources.csv", "kpis.csv", *more]
+    return ["findings.csv", "effects.csv", "sources.csv", "kpis.csv", *more]
+
+
+def _effect_rows(report: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """Fixes, then the windows of releases."""
+    for row in report["effects"]:
+        yield {**row, "subject": "remediation", "days_left_out": len(row["left_out"])}
+    for release in report["releases"]:
+        head = {"subject": "release", "subject_id": release["subject_id"]}
+        for kind, row in release["windows"].items():
+            yield {**row, **head, "kind": kind, "days_left_out": len(row["left_out"] or [])}
 
 
 def _control_rows(report: dict[str, Any]) -> Iterable[list[Any]]:

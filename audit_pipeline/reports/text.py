@@ -123,6 +123,21 @@ def _per_cent(share: float) -> str:
     return f"{'over 99.9' if share < 1 and shown == '100' else shown} %"
 
 
+def change(ratio: float | None) -> str:
+    """A ratio of after to before as its change: 0.42 is `−58 %`; what is not 0 or all does not read as such."""
+    if ratio is None or not math.isfinite(ratio):
+        return NO_DATA
+    if ratio >= 10:
+        return f"{_digits(ratio)} times"
+    percent = abs(ratio - 1) * 100
+    shown = f"{percent:.0f}" if percent >= 10 else f"{percent:.1f}".removesuffix(".0")
+    if shown == "100" and 0 < ratio < 1:
+        return "over 99 % less"
+    if shown == "0":
+        return "0 %" if percent == 0 else "under 0.1 %"
+    return f"{_MINUS if ratio < 1 else '+'}{shown} %"
+
+
 def duration(seconds: float) -> str:
     """`4.2 s`, `3 min 20 s`, `9 h 5 min`, `2 d 3 h`: the two largest units."""
     if seconds < 0:

@@ -1,10 +1,11 @@
-"""What is said about changes to logging itself: which rules look for them, over which sources, and what they found.
+"""Who watches: the rules that could not judge, and those that look for changes to logging itself, with what they found.
 
-Belongs here: ATT&CK techniques that weaken or remove logs. Not here: silences and failures (`coverage`), findings (`asked`).
+Belongs here: which rules looked at what. Not here: silences and failures (`coverage`), findings (`asked`).
 """
 
 from __future__ import annotations
 
+from audit_pipeline.reports import text
 from audit_pipeline.reports.inputs import Inputs, Row
 
 TECHNIQUES = ("T1562", "T1070")
@@ -31,3 +32,33 @@ def logging_changes(inputs: Inputs, findings: list[Row]) -> Row:
 
 def _watches(tag: str) -> bool:
     return tag.upper().removeprefix("ATTACK.").partition(".")[0] in TECHNIQUES
+
+
+def rules_not_judged(inputs: Inputs) -> list[Row]:
+    """The rules that were not evaluated on the day (or on some day of the period), as one row with a line a reason."""
+    lacking = [row for row in inputs.rule_states if row["state"] == "not_evaluated"]
+    if not lacking:
+        return []
+    by_reason: dict[str, dict[str, set[str]]] = {}
+    for row in lacking:
+        by_reason.setdefault(row["reason"] or "no reason recorded", {}).setdefault(row["title"], set()).add(row["day"])
+    rules = {row["rule_id"] for row in lacking}
+    of = {row["rule_id"] for row in inputs.rule_states if row["state"] != "not_applicable"}
+    ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [
+        {
+            "subject": text.count(len(rules), "rule", capital=True),
+            "kind": "rules",
+            "verdict": "unknown",
+            "phrase": f"{len(rules)} of {len(of)} not evaluated: {ordered[0][0]}"
+            + (f", and {len(ordered) - 1} more reasons" if len(ordered) > 1 else ""),
+            "detail": [_line(reason, titles, inputs) for reason, titles in ordered],
+        }
+    ]
+
+
+def _line(reason: str, titles: dict[str, set[str]], inputs: Inputs) -> str:
+    """`source linux_edge missing: Sudo refused, New admin (2 of 7 days)`."""
+    names = ", ".join(sorted(titles))
+    days = sorted({day for of in titles.values() for day in of})
+    return f"{reason}: {names}" + (f" ({text.spans(days)})" if inputs.of_period else "")

@@ -19,6 +19,57 @@ CONTROL_WORDS = {
 }
 
 
+EFFECT_WORDS = {
+    "verified": "verified",
+    "ineffective": "ineffective",
+    "inconclusive": "inconclusive",
+    "pending": "pending",
+    "better": "better",
+    "worse": "worse",
+    "no_change_seen": "no change seen",
+}
+EFFECT_MARKS = {"verified": "good", "better": "good", "ineffective": "bad", "worse": "bad", "inconclusive": "attention"}
+"""shape and colour of a verdict; others have a shape of their own"""
+
+
+def effect(row: Row) -> str:
+    """What became of a fix, in a sentence: `It worked: −58 % (95 % interval −66 % to −49 %), promised −50 %: reached`."""
+    if row["verdict"] == "pending":
+        return _pending(row)
+    parts = _lead(row)
+    if row["ratio"] is not None:
+        parts += f": {text.change(row['ratio'])}"
+        if row["low"] is not None and row["high"] is not None:
+            parts += f" (95 % interval {text.change(row['low'])} to {text.change(row['high'])})"
+    if row["promised"] is not None and row["ratio"] is not None:
+        word = {True: ": reached", False: ": not reached", None: ""}[row["reached"]]
+        parts += f", promised {promise(row)}{word}"
+    return parts + "."
+
+
+def promise(row: Row) -> str:
+    """The promised change: 0.5 is `−50 %` of a number that shall fall."""
+    return text.change(1 + row["promised"] if row["direction"] == "up" else 1 - row["promised"])
+
+
+def _pending(row: Row) -> str:
+    if row["late"]:
+        return f"Its decision date {row['decision_date']} has come, and nothing was judged."
+    so_far = f"; {text.count(row['days_after'], 'day')} after the fix so far" if row["days_after"] else ""
+    return f"Will be judged on {row['decision_date'] or 'a date that is not recorded'}, once{so_far}."
+
+
+def _lead(row: Row) -> str:
+    if row["verdict"] == "verified":
+        return "It worked, less than promised" if row["reached"] is False else "It worked"
+    if row["verdict"] != "ineffective":
+        return "Not clear whether it worked"
+    if row["low"] is None or row["high"] is None:
+        return "It did not work"
+    worse = row["high"] < 1 if row["direction"] == "up" else row["low"] > 1
+    return "No effect" if row["low"] <= 1 <= row["high"] else "It got worse" if worse else "Less than promised"
+
+
 def state(report: Row) -> str:
     """`bad`: a day is missing, evidence is corrupt or a date has passed; `attention`: anything else that waits or was not judged.
 
@@ -49,11 +100,20 @@ def edition(report: Row) -> str:
 def verdict(report: Row) -> str:
     """One sentence that a director reads."""
     parts = [_decisions(report), _sources(report)] if report["kind"] == "daily" else _period(report)
+    parts += _judged(report)
     off = _off_target(report)
     if off:
         parts.append(f"{text.count(off, 'KPI')} {'misses its target' if off == 1 else 'miss their targets'}")
     sentence = ", ".join(parts[:-1]) + ", and " + parts[-1]
     return sentence[0].upper() + sentence[1:] + "."
+
+
+def _judged(report: Row) -> list[str]:
+    """Fixes whose date fell on the report's days: `one fix worked`, `two fixes did not`."""
+    verdicts = [row["verdict"] for row in report.get("effects", []) if row["judged_today"]]
+    worked, failed = verdicts.count("verified"), verdicts.count("ineffective")
+    found = [f"{text.count(worked, 'fix', 'fixes')} worked"] if worked else []
+    return [*found, f"{text.count(failed, 'fix', 'fixes')} did not work"] if failed else found
 
 
 def _period(report: Row) -> list[str]:

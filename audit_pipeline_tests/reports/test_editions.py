@@ -17,7 +17,7 @@ from audit_pipeline.reports.model import build_daily
 from audit_pipeline_tests.reports.company import LAST, Company
 
 Report = dict[str, Any]
-FILES = ["findings.csv", "kpis.csv", "manifest.json", "report.html", "report.json", "sources.csv"]
+FILES = ["effects.csv", "findings.csv", "kpis.csv", "manifest.json", "report.html", "report.json", "sources.csv"]
 
 
 def put(company: Company, report: Report) -> Edition:

@@ -76,8 +76,11 @@ def test_a_finding_that_was_set_aside_stays_in_sight(company: Company) -> None:
         clock=SimulatedClock(company.settings.as_of(LAST) - dt.timedelta(hours=1)),
     )  # fmt: skip
     shown = Page(page.render({**build(company), "edition": 1, "corrects": None})).text
-    assert "One finding set aside by a decision" in shown
-    assert "No finding was set aside" in Page(page.render({**before, "edition": 1, "corrects": None})).text
+    assert "one false positive and no duplicates on record" in shown
+    assert (
+        "no false positives and no duplicates on record"
+        in Page(page.render({**before, "edition": 1, "corrects": None})).text
+    )
 
 
 def test_check_tells_of_controls_and_scope(tmp_path: Path) -> None:
