@@ -6,16 +6,18 @@ Belongs here: one day's records in memory. Not here: planted stories (`stories`)
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit_pipeline.clock import midnight
+from audit_pipeline.clock import midnight, rfc3339
 from audit_pipeline.demo import cloudtrail, rhythm
 from audit_pipeline.demo.calendar import Calendar
 from audit_pipeline.demo.company import Actor, Company
 from audit_pipeline.demo.operations import CATALOGUE, GLOBAL_REGION, REGIONS, ROLE_USES
+from audit_pipeline.demo.planted import Call, SignIn
 
 MISTYPED = 0.07
 """Share of console sign-ins that begin with one to three wrong passwords."""
@@ -63,6 +65,21 @@ class Day:
             found += self._calls(actor, count, starts.get(actor.account, 0))
         found.sort(key=lambda record: record.time)
         return found
+
+    def planted(self, acts: list[Call | SignIn], seed: int) -> list[Record]:
+        """The records of a case's acts of this day; drawn apart, so that all other records stay as they are."""
+        ids = cloudtrail.uuids(np.random.default_rng([seed, 10_000_000, self.day.toordinal()]), 3 * len(acts))
+        return [self._planted(one, ids, f"{seed} {self.day} {row}") for row, one in enumerate(acts)]
+
+    def _planted(self, one: Call | SignIn, ids: Iterator[str], seed: str) -> Record:
+        second = int((one.at - self._midnight).total_seconds())
+        if isinstance(one, SignIn):
+            return Record(second, _GLOBAL, cloudtrail.sign_in(one.actor, one.at, one.address, one.actor.agents[0], next(ids), one.outcome))  # fmt: skip
+        region = _GLOBAL if one.operation.everywhere else REGIONS.index(one.actor.region)
+        form = self.forms.planted(one.operation, region, seed)
+        who = cloudtrail.identity(one.actor, one.at.replace(minute=0, second=0))
+        caller = cloudtrail.arn(one.actor) if one.refused else None
+        return Record(second, region, cloudtrail.api_call(form, who, rfc3339(one.at), one.address, cloudtrail.dumps(one.agent), ids, caller, own=False))  # fmt: skip
 
     def moment(self, second: int) -> dt.datetime:
         """A second of the day as a time."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from audit_pipeline.clock import rfc3339
 from audit_pipeline.demo.files import Files, moment
 from audit_pipeline.demo.generate import DayTruth, Story
+from audit_pipeline.demo.planted import Broken, Errors
 from audit_pipeline.demo.plot import SERVICES, Plot
 
 NAME = "app"
@@ -98,6 +99,7 @@ class Application:
         found = self._health(service, day, healthy, before)
         found += self._requests(service, day, n - healthy, rng, before)
         found += self._turns(service, day, before)
+        found += self._planted(service, day, before)
         if day == self._plot.load_test and service == "search":
             found += self._load_test(day, n, rng)
         return found
@@ -132,6 +134,7 @@ class Application:
         medians = np.array([route[3] for route in routes], float)[picked]
         took = np.maximum(1, medians * rng.lognormal(0, 0.6, n)).astype(int)
         fate = rng.random(n)
+        harm, error = self._harm(service, day, times)
         heads = [f'"method":"{method}","route":"{route}","status":' for method, route, *_ in routes]
         good = [201 if method == "POST" and route != "/login" else 200 for method, route, *_ in routes]
         bad = [route[4] for route in routes]
@@ -139,11 +142,17 @@ class Application:
         customers, clients = rng.zipf(1.3, n) % _CUSTOMERS, rng.integers(0, len(_CLIENTS), n)
         ids = rng.bytes(8 * n).hex()
         found: list[tuple[float, str]] = []
-        drawn = zip(times.tolist(), picked.tolist(), took.tolist(), fate.tolist(), customers.tolist(), clients.tolist(), strict=True)  # fmt: skip
-        for row, (at, route, duration, luck, customer, client) in enumerate(drawn):
+        drawn = zip(times.tolist(), picked.tolist(), took.tolist(), fate.tolist(), customers.tolist(), clients.tolist(), harm.tolist(), strict=True)  # fmt: skip
+        for row, (at, route, duration, luck, customer, client, more) in enumerate(drawn):
             down = self._is_down(service, day, at)
             status = (
-                503 if down else 500 if luck < _BROKEN else bad[route] if luck < _BROKEN + _REFUSED else good[route]
+                503
+                if down
+                else 500
+                if luck < _BROKEN + more
+                else bad[route]
+                if luck < _BROKEN + more + _REFUSED
+                else good[route]
             )
             level = "error" if status >= 500 else "info"
             version = newest if at >= switch else before
@@ -152,9 +161,48 @@ class Application:
             stamp = _stamp(day, at)
             found.append((at, f'{{"ts":"{stamp}",{tail},"event":"request",{heads[route]}{status},"duration_ms":{duration},"user":"c-{customer + 10_000}","client":"{_CLIENTS[client]}",{request}}}'))  # fmt: skip
             if status == 500:
-                message, stack = _STACKS[service]
-                found.append((at + 0.0005, f'{{"ts":"{stamp}",{tail},"event":"error",{request},"message":{_dumps(message)},"stack":{_dumps(stack)}}}'))  # fmt: skip
+                message, stack = error if more and luck >= _BROKEN else _STACKS[service]
+                found.append((at + 0.0005, f'{{"ts":"{stamp}",{tail},"event":"error",{request},"message":{_dumps(_numbered(message, at))},"stack":{_dumps(_numbered(stack, at))}}}'))  # fmt: skip
         return found
+
+    def _harm(
+        self, service: str, day: dt.date, times: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], tuple[str, str]]:
+        """The share of requests that a release breaks at each time, and the error that they fail with."""
+        share, error = np.zeros(len(times)), _STACKS[service]
+        for one in self._plot.cases.of(Broken, day):
+            if isinstance(one, Broken) and one.service == service:
+                first, last = (_second(day, at) for at in (one.first, one.last))
+                share[(times >= first) & (times < last)] = one.share
+                error = (one.message, one.stack)
+        return share, error
+
+    def _planted(self, service: str, day: dt.date, before: str) -> list[tuple[float, str]]:
+        """The errors of the cases: a request that failed, and what the service says of it."""
+        found: list[tuple[float, str]] = []
+        for number, one in enumerate(self._plot.cases.of(Errors, day)):
+            if not isinstance(one, Errors) or one.service != service:
+                continue
+            rng = np.random.default_rng([self._seed, 11_000_000 + number, day.toordinal()])
+            quiet = 1.0 if self._plot.calendar.is_working(day) else WEEKEND_SHARE
+            for low, high, a_day in ((_second(day, first), _second(day, last), n) for first, last, n in one.spans()):
+                times = rng.choice(24, rng.poisson(a_day * quiet), p=_HOURS / _HOURS.sum()) * 3600.0
+                times = np.sort(times + rng.random(len(times)) * 3600).round(3)
+                for at in times[(times >= low) & (times < high)].tolist():
+                    found += self._failure(one, day, at, before, number)
+        return found
+
+    def _failure(self, error: Errors, day: dt.date, at: float, before: str, number: int) -> list[tuple[float, str]]:
+        service, stamp = error.service, _stamp(day, at)
+        switch, newest = self._version(service, day, before)
+        tail = f'"service":"{service}","level":"error"'
+        request = f'"request_id":"{_id(f"e{number}", day, at)}","version":"{newest if at >= switch else before}"'
+        method, route, *_ = _ROUTES[service][round(at * 1000) % len(_ROUTES[service])]
+        client = _CLIENTS[round(at * 1000) % len(_CLIENTS)]
+        return [
+            (at, f'{{"ts":"{stamp}",{tail},"event":"request","method":"{method}","route":"{route}","status":500,"duration_ms":{40 + round(at * 1000) % 300},"user":"c-{10_000 + round(at * 1000) % _CUSTOMERS}","client":"{client}",{request}}}'),
+            (at + 0.0005, f'{{"ts":"{stamp}",{tail},"event":"error",{request},"message":{_dumps(_numbered(error.message, at))},"stack":{_dumps(_numbered(error.stack, at))}}}'),
+        ]  # fmt: skip
 
     def _turns(self, service: str, day: dt.date, before: str) -> list[tuple[float, str]]:
         """Deploys, starts and stops."""
@@ -185,6 +233,15 @@ class Application:
             (at, f'{{"ts":"{_stamp(day, at)}","service":"search","level":"{"error" if shed else "info"}","event":"request","method":"GET","route":"/api/search","status":{503 if shed else 200},"duration_ms":{ms},"user":"loadtest","client":"10.30.0.7","request_id":"{_id("load", day, row)}","version":"{self._versions["search"]}"}}')
             for row, (at, ms, shed) in enumerate(zip(times, took, slow, strict=True))
         ]  # fmt: skip
+
+
+def _numbered(text: str, at: float) -> str:
+    """A message about one thing among many."""
+    return text.replace("{n}", str(10_000 + round(at * 1000) % 89_999))
+
+
+def _second(day: dt.date, at: dt.datetime) -> float:
+    return (at - moment(day, 0)).total_seconds()
 
 
 def _stamp(day: dt.date, at: float) -> str:

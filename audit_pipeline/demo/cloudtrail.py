@@ -66,6 +66,10 @@ class Forms:
             self._known[key, region] = found
         return found
 
+    def planted(self, operation: Operation, region: int, seed: str) -> Form:
+        """The form of an operation that the catalogue need not have."""
+        return self._form(operation, REGIONS[region], random.Random(seed))  # noqa: S311 - a demo, not a secret
+
     def _form(self, operation: Operation, region: str, rng: random.Random) -> Form:
         drawn: dict[str, str] = {"region": region, "created": self._created}
 

@@ -13,11 +13,12 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from audit_pipeline.clock import rfc3339
+from audit_pipeline.clock import DAY, rfc3339
 from audit_pipeline.demo import application, kubernetes, linux
+from audit_pipeline.demo.cases import TESTER_ADDRESS
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.files import moment
-from audit_pipeline.demo.generate import DEFAULT_SEED, TRUTH
+from audit_pipeline.demo.generate import COUNTS, DEFAULT_SEED
 from audit_pipeline.demo.plot import HOSTS, SERVICES, Plot
 
 SOURCE = "cloudtrail"
@@ -97,6 +98,21 @@ expires: {expires}          # a noise rule ends by itself: whoever owns it looks
 sources: [{sources}]
 where:
 {where}"""
+_TEST_NOISE = """\
+# An approved test is no intrusion; its events stay in the table, marked, and rules see what others do on that day.
+id: penetration_test
+title: Approved penetration test
+reason: Ordered by the security team; the testers' account and address were announced, and their report is filed with the change.
+owner: security
+created: {day}
+expires: {after}          # the test was approved for one day
+sources: [cloudtrail]
+where:
+  tester:
+    actor_user_name: {account}
+    src_endpoint_ip: {address}
+  condition: tester
+"""
 _WHERE = """\
   app:
     actor_user_name: kube-probe
@@ -134,9 +150,19 @@ def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: P
         _write(root / "formats" / MAPPING.name, MAPPING.read_text(encoding="utf-8"))
         expires = start + dt.timedelta(days=365)
         _write(root / "noise" / "health_checks.yaml", _NOISE.format(created=start, expires=expires, sources=", ".join(sources[1::2]), where=_WHERE))  # fmt: skip
+        _announce(root, plot)
     file = root / CONFIG
     file.write_text(_template(start, wide=wide), encoding="utf-8")
     return file
+
+
+def _announce(root: Path, plot: Plot | None) -> None:
+    """The noise rule of the penetration test, for its day."""
+    tests = [case for case in plot.cases.all if case.kind == "penetration_test"] if plot else []
+    for case in tests:
+        day = case.first.date()
+        account = plot.cases.strangers[0].account if plot else ""
+        _write(root / "noise" / "penetration_test.yaml", _TEST_NOISE.format(day=day, after=day + DAY, account=account, address=TESTER_ADDRESS))  # fmt: skip
 
 
 def _sources(*, wide: bool) -> list[str]:
@@ -169,8 +195,8 @@ def _scope(start: dt.date, sources: list[str]) -> str:
 
 def _seed_of(root: Path) -> int:
     """The seed of the logs in `root`, so that names and logs belong together."""
-    truth = root / TRUTH
-    return int(json.loads(truth.read_text(encoding="utf-8"))["seed"]) if truth.exists() else DEFAULT_SEED
+    counts = root / COUNTS
+    return int(json.loads(counts.read_text(encoding="utf-8"))["seed"]) if counts.exists() else DEFAULT_SEED
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -192,6 +218,7 @@ def _identities(company: Company, plot: Plot | None) -> list[tuple[str, ...]]:
     found = [row(SOURCE, account, account, *rest) for account, *rest in company.identities()]
     if plot is None:
         return found
+    found += [row(SOURCE, p.account, p.account, p.person, p.role, p.kind, p.zone, p.team) for p in plot.cases.strangers]
     found += [row(kubernetes.NAME, p.account, p.account, p.person, p.role, p.kind, p.zone, p.team) for p in kubernetes.people_of(company)]  # fmt: skip
     found += [row(linux.NAME, linux.account_of(p), p.account, p.person, p.role, p.kind, p.zone, p.team) for p in linux.people_of(company)]  # fmt: skip
     keeper = next(person for person in company.people if person.team in ("cloud", "platform")).person

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from audit_pipeline.demo.cloudtrail import Forms
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.delivery import FASTEST_S, LATE_S, REPEATED_RECORDS, Deliveries, late_share
 from audit_pipeline.demo.operations import ACCOUNT
+from audit_pipeline.demo.planted import Call, Cases, SignIn
 from audit_pipeline.errors import UserError
 
 DEFAULT_SEED = 7
-LOGS, TRUTH = "logs", "truth.json"
+LOGS, COUNTS = "logs", "cloudtrail.json"
 _UNFINISHED = ".logs-unfinished"
 _NEXT_NIGHT_S = 86_400 + 3 * 3600
 
@@ -66,7 +67,7 @@ class DayTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a reader of the logs should find; `truth.json` has the same keys."""
+    """What a reader of the logs should find; `cloudtrail.json` has the same keys."""
 
     seed: int
     start: str
@@ -91,9 +92,10 @@ def generate(
     events: int = 320_000,
     stories: bool = True,
     calendar: Calendar | None = None,
+    cases: Cases | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Truth:
-    """Write `root/logs/AWSLogs/...` for the `days` UTC days up to `end`, and `root/truth.json`.
+    """Write `root/logs/AWSLogs/...` for the `days` UTC days up to `end`, and `root/cloudtrail.json`.
 
     Args:
         root: folder of the demo; its `logs` are replaced when an earlier call made them.
@@ -103,6 +105,7 @@ def generate(
         events: about how many events over all days (before a silence takes its own away).
         stories: whether to plant a silence and a burst of failed sign-ins.
         calendar: days off and who is new; by default every week is like the other.
+        cases: what else was planted.
         progress: called after each day with the days done and `days`.
 
     Raises:
@@ -110,7 +113,9 @@ def generate(
     """
     try:
         unfinished = _prepare(root)
-        truth = _generate(unfinished, days, end, seed, events, stories, calendar or Calendar(), progress)
+        truth = _generate(
+            unfinished, days, end, seed, events, stories, calendar or Calendar(), cases or Cases(), progress
+        )
         _finish(root, unfinished, truth)
     except UserError:
         shutil.rmtree(root / _UNFINISHED, ignore_errors=True)
@@ -123,7 +128,7 @@ def generate(
 
 
 def _prepare(root: Path) -> Path:
-    if (root / LOGS).exists() and not (root / TRUTH).exists():
+    if (root / LOGS).exists() and not (root / COUNTS).exists():
         raise UserError(
             f"{root / LOGS}: is there already, and is not the demo's own. Choose another folder for the demo, or move it away."
         )
@@ -136,14 +141,14 @@ def _prepare(root: Path) -> Path:
 def _finish(root: Path, unfinished: Path, truth: Truth) -> None:
     """Swap the logs in; the truth first, so that an interrupted swap is taken as the demo's own."""
     text = json.dumps(asdict(truth), indent=2, ensure_ascii=False) + "\n"
-    (root / TRUTH).write_text(text, encoding="utf-8")
+    (root / COUNTS).write_text(text, encoding="utf-8")
     if (root / LOGS).exists():
         shutil.rmtree(root / LOGS)
     unfinished.rename(root / LOGS)
 
 
 def _generate(
-    folder: Path, days: int, end: dt.date, seed: int, events: int, with_stories: bool, calendar: Calendar, progress: Callable[[int, int], None] | None
+    folder: Path, days: int, end: dt.date, seed: int, events: int, with_stories: bool, calendar: Calendar, cases: Cases, progress: Callable[[int, int], None] | None
 ) -> Truth:  # fmt: skip
     start = end - (days - 1) * DAY
     company = Company.make(seed)
@@ -157,7 +162,11 @@ def _generate(
         made = day.records(count)
         fate = _Fate.draw(made, day, plan, late_share(number))
         silenced += len(made) - int(fate.logged.sum())
+        fate = fate.without(cases, day, made)
         planted = planning.burst_records(day, plan.burst, seed) if plan and plan.burst.day == day.day else []
+        planted += day.planted(
+            [one for one in cases.of((Call, SignIn), day.day) if isinstance(one, Call | SignIn)], seed
+        )
         told.append(_deliver(deliveries, number, made, fate, planted))
         deliveries.flush(number)
         if progress:
@@ -190,6 +199,14 @@ class _Fate:
         return cls(
             lag, repeated, np.array([not planning.is_silent(day.day, record.time, plan) for record in made], np.bool_)
         )
+
+    def without(self, cases: Cases, day: Day, made: list[Record]) -> _Fate:
+        """Less what a case keeps from being logged."""
+        silences = cases.silences("cloudtrail", day.day)
+        if not silences:
+            return self
+        kept = [not any(one.covers(day.moment(record.time)) for one in silences) for record in made]
+        return replace(self, logged=self.logged & np.array(kept, np.bool_))
 
 
 def _deliver(

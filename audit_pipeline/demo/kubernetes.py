@@ -21,6 +21,7 @@ from audit_pipeline.demo import cloudtrail, rhythm
 from audit_pipeline.demo.company import Actor, Company
 from audit_pipeline.demo.files import Files, moment
 from audit_pipeline.demo.generate import DayTruth, Story
+from audit_pipeline.demo.planted import Kubectl
 from audit_pipeline.demo.plot import SERVICES, Plot
 
 NAME = "kubernetes"
@@ -32,6 +33,8 @@ _LONGEST_WATCH_S = 480
 _PEOPLE_SHARE = 0.06
 _ROLES = ("sre", "engineer")
 _REFUSED = 0.03
+_PLANTED = 0.0
+"""Weight of an act that a case adds: never drawn, never refused by chance"""
 
 
 @dataclass(frozen=True)
@@ -124,14 +127,23 @@ class Kubernetes:
         """Write what is rotated on one UTC day of about `n` requests; each has one or two stages."""
         rng = np.random.default_rng([self._seed, 7_000_000 + number])
         people = int(n * _PEOPLE_SHARE) if self._plot.calendar.is_working(day) else int(n * _PEOPLE_SHARE / 8)
-        requests = self._machines(n - people, rng) + self._kubectl(day, people, rng) + self._special(day)
+        requests = (
+            self._machines(n - people, rng) + self._kubectl(day, people, rng) + self._special(day) + self._planted(day)
+        )
         lines: list[tuple[float, str]] = []
         ids = cloudtrail.uuids(rng, len(requests))
         luck = rng.random(len(requests)).tolist()
         factors = rng.lognormal(0, 0.5, len(requests)).tolist()
         for (at, form), chance, factor in zip(requests, luck, factors, strict=True):
             took = min(form.act.ms * factor / 1000, _LONGEST_WATCH_S)
-            lines += _stages(day, at, took, form, next(ids), refused=chance < _REFUSED and form.act.agent == _KUBECTL)
+            lines += _stages(
+                day,
+                at,
+                took,
+                form,
+                next(ids),
+                refused=chance < _REFUSED and form.act.agent == _KUBECTL and form.act.weight != _PLANTED,
+            )
         self._rotate(day, lines)
         if day in self._plot.vanished:
             self._tell_vanished(day, len(requests))
@@ -179,6 +191,16 @@ class Kubernetes:
         begin = 84 * 60.0
         self.stories.append(Story("on_call_night", day.isoformat(), rfc3339(moment(day, begin)), rfc3339(moment(day, begin + 600)), 3, person.account, person.person, source=NAME, detail="pods/exec"))  # fmt: skip
         return [(begin + 300 * step, form) for step in range(3)]
+
+    def _planted(self, day: dt.date) -> list[tuple[float, _Form]]:
+        """What the cases add."""
+        found = []
+        for one in self._plot.cases.of(Kubectl, day):
+            if isinstance(one, Kubectl):
+                act = Act(_PLANTED, (), _KUBECTL, one.verb, one.group, one.resource, one.namespace, one.code, 14)
+                form = _form(act, one.actor.account, random.Random(f"{self._seed} {one.at}"), one.address, one.name)  # noqa: S311 - a demo, not a secret
+                found.append(((one.at - moment(day, 0)).total_seconds(), form))
+        return found
 
     def _tell_vanished(self, day: dt.date, n: int) -> None:
         """The story is told once, on its last day, with all that was not seen in its nights."""

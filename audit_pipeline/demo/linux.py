@@ -20,6 +20,7 @@ from audit_pipeline.demo.calendar import local, offset
 from audit_pipeline.demo.company import Actor, Company
 from audit_pipeline.demo.files import Files, moment
 from audit_pipeline.demo.generate import DayTruth, Story
+from audit_pipeline.demo.planted import HostLine
 from audit_pipeline.demo.plot import HOSTS, LATE_DAYS, Plot
 
 NAME = "linux"
@@ -76,6 +77,7 @@ class Linux:
         self._guesses(lines, int(n * _GUESS_SHARE), rng)
         self._sessions(lines, day, int(n * (1 - _CRON_SHARE - _ROBOT_SHARE - _GUESS_SHARE)), rng)
         self._special(lines, day)
+        self._planted(lines, day)
         rotated = local(day, *_ROTATES)
         cut = (rotated - moment(day, 0)).total_seconds()
         stamps = _Stamps(day)
@@ -163,6 +165,16 @@ class Linux:
         if rng.random() < 0.45:
             found += _sudo(begin + 20, name, _COMMANDS[int(rng.integers(0, len(_COMMANDS)))])
         return found
+
+    def _planted(self, lines: dict[str, list[Line]], day: dt.date) -> None:
+        """What the cases take away and add."""
+        start = moment(day, 0)
+        for silence in self._plot.cases.silences(NAME, day):
+            host = silence.host or ""
+            lines[host] = [(at, text) for at, text in lines[host] if not silence.covers(moment(day, at))]
+        for one in self._plot.cases.of(HostLine, day):
+            if isinstance(one, HostLine):
+                lines[one.host].append(((one.at - start).total_seconds(), one.text))
 
     def _special(self, lines: dict[str, list[Line]], day: dt.date) -> None:
         plot = self._plot

@@ -1,20 +1,23 @@
 """What happens to the company beyond its ordinary days: releases, a holiday, a new hire, a bad night, a load test, logs that come late.
 
 Belongs here: who, where and when, drawn once from the seed. Not here: the lines that tell of it (each source's own module), the first
-form's silence and burst of sign-ins (`stories`).
+form's silence and burst of sign-ins (`stories`), intrusions and fixes (`cases`, `fixes`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from audit_pipeline.clock import DAY
 from audit_pipeline.demo.calendar import Calendar, clock_changes, holidays
 from audit_pipeline.demo.company import Actor, Company
+from audit_pipeline.demo.planted import Cases
 
+EVENTS_A_DAY = 18_000
+"""Default of all sources together; 60 days of it are more than a million."""
 SERVICES = ("checkout", "payments", "search")
 HOSTS = ("bastion-01", "build-01", "db-01", "db-02", "mail-01", "vpn-01", "web-01", "web-02", "web-03", "web-04", "worker-01", "worker-02")  # fmt: skip
 ORDINARY_DAYS = 14
@@ -55,6 +58,7 @@ class Plot:
     vanished: tuple[dt.date, ...] = ()
     """In the nights after these days the path of the Kubernetes logs is not there"""
     new_hire: Actor | None = None
+    cases: Cases = field(default_factory=Cases)
 
     @property
     def last(self) -> dt.date:

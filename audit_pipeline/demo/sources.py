@@ -1,6 +1,6 @@
 """All logs of the synthetic company for some days, and `stories.json`: what happened, and how much each source holds a day.
 
-Belongs here: the order of the sources and the whole truth. Not here: how a source's logs come about (its own module).
+Belongs here: the order of the sources and their counts. Not here: how a source's logs come about (its own module).
 Same arguments, same bytes. Days are made one after the other, so memory holds one day of one source.
 """
 
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Protocol
 
 from audit_pipeline.clock import DAY, rfc3339
+from audit_pipeline.demo import cases, truth
 from audit_pipeline.demo import generate as cloudtrail
 from audit_pipeline.demo import plot as plotting
+from audit_pipeline.demo import stories as planning
 from audit_pipeline.demo.application import Application
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.files import moment, shares
 from audit_pipeline.demo.generate import DayTruth, Story
 from audit_pipeline.demo.kubernetes import Kubernetes
 from audit_pipeline.demo.linux import Linux
-from audit_pipeline.demo.plot import Plot
+from audit_pipeline.demo.plot import EVENTS_A_DAY, Plot
 
 STORIES = "stories.json"
-EVENTS_A_DAY = 18_000
-"""Default; 60 days of it are more than a million."""
 SHARES = {"cloudtrail": 0.29, "kubernetes": 0.30, "linux": 0.13, "app": 0.28}
 """Of all events."""
 
@@ -85,7 +85,10 @@ def make(
     stories: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Plot, Whole]:
-    """Write the logs of all sources below `root/logs`, and `root/truth.json` (CloudTrail alone) and `root/stories.json`.
+    """Write the logs of all sources below `root/logs`, and beside them what is true about them.
+
+    `truth.json` has what was planted and what should come of it, `stories.json` the calendar and the counts of each source,
+    `cloudtrail.json` those of CloudTrail alone.
 
     Args:
         root: folder of the demo; its `logs` are replaced when an earlier call made them.
@@ -102,9 +105,12 @@ def make(
     events = EVENTS_A_DAY * days if events is None else events
     start, company = end - (days - 1) * DAY, Company.make(seed)
     plot = plotting.make(company, start, days, seed, stories=stories)
+    plan = planning.plan(company, start, days, seed, plot.calendar) if stories else None
+    taken = {plan.silence, plan.burst.day} if plan else set()
+    plot = cases.make(company, plot, seed, events / days, taken)
     steps = days * len(SHARES)
     cloud = cloudtrail.generate(
-        root, days=days, end=end, seed=seed, events=int(events * SHARES["cloudtrail"]), stories=stories, calendar=plot.calendar,
+        root, days=days, end=end, seed=seed, events=int(events * SHARES["cloudtrail"]), stories=stories, calendar=plot.calendar, cases=plot.cases,
         progress=(lambda done, _: progress(done, steps)) if progress else None,
     )  # fmt: skip
     found = {"cloudtrail": SourceTruth(cloud.files, cloud.records, cloud.events, cloud.days)}
@@ -129,6 +135,7 @@ def make(
     whole = Whole(seed, start.isoformat(), end.isoformat(), sum(one.events for one in found.values()), found, tuple(order))  # fmt: skip
     text = json.dumps(asdict(whole), indent=2, ensure_ascii=False) + "\n"
     (root / STORIES).write_text(text, encoding="utf-8")
+    truth.write(root, plot, whole.stories)
     return plot, whole
 
 

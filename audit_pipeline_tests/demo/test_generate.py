@@ -1,4 +1,4 @@
-"""The demo's logs: valid as the vendor writes them, the same each time, and truly what `truth.json` says of them."""
+"""The demo's logs: valid as the vendor writes them, the same each time, and truly what `cloudtrail.json` says of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_default_demo_has_at_least_300_000_events_in_14_days(full: Demo) -> None
 
 def test_truth_agrees_with_a_recount_of_the_files(full: Demo) -> None:
     truth, unique = full.truth, list(full.unique.values())
-    assert json.loads((full.root / "truth.json").read_text()) == json.loads(json.dumps(dataclasses.asdict(truth)))
+    assert json.loads((full.root / "cloudtrail.json").read_text()) == json.loads(json.dumps(dataclasses.asdict(truth)))
     assert (truth.files, truth.records, truth.events) == (full.files, len(full.deliveries), len(unique))
     assert truth.duplicates == len(full.deliveries) - len(unique)
 
@@ -219,7 +219,7 @@ def test_running_again_replaces_its_own_logs_only(tmp_path: Path) -> None:
     generate(tmp_path, end=END, days=2, events=600, stories=False, seed=2)
     generate(tmp_path / "fresh", end=END, days=2, events=600, stories=False, seed=2)
     assert digest(tmp_path / "logs") == digest(tmp_path / "fresh" / "logs")
-    assert sorted(path.name for path in (tmp_path / "fresh").iterdir()) == ["logs", "truth.json"]
+    assert sorted(path.name for path in (tmp_path / "fresh").iterdir()) == ["cloudtrail.json", "logs"]
 
     foreign = tmp_path / "foreign"
     (foreign / "logs").mkdir(parents=True)

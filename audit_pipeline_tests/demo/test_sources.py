@@ -259,7 +259,7 @@ def test_what_the_configuration_names_is_there_and_right(made: Made) -> None:
     assert all(list(made.root.glob(pattern)) for one in settings.sources.values() for pattern in one.paths)
     assert len(settings.teams) == 3
     rules, errors = load_noise(settings)
-    assert ([rule.rule.id for rule in rules], errors) == (["health_checks"], [])
+    assert ([rule.rule.id for rule in rules], errors) == (["health_checks", "penetration_test"], [])
     assert set(scopes(settings)) == {"iso27001", "nist_au", "pci_dss", "soc2"}
     assert [day.isoformat() for day, _ in holidays(settings)] == [one.day for one in made.whole.stories if one.kind == "holiday"]  # fmt: skip
     inventory = identities(settings)
