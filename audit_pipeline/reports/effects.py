@@ -93,6 +93,14 @@ def _remediation(inputs: Inputs, row: Row, proposals: dict[int, Row], titles: di
     }
 
 
+def left_out(row: Row) -> list[Row]:
+    """The days left out, grouped by reason: rows of `reason` and `days`, in the order of their first day."""
+    found: dict[str, list[str]] = {}
+    for one in row["left_out"]:
+        found.setdefault(one["reason"] or "no reason recorded", []).append(one["day"])
+    return [{"reason": reason, "days": sorted(days)} for reason, days in found.items()]
+
+
 def _days(inputs: Inputs) -> tuple[str, ...]:
     return inputs.days if inputs.of_period else inputs.days[-1:]
 
@@ -104,8 +112,8 @@ def _titles(inputs: Inputs) -> dict[str, str]:
 
 
 def reached(row: Row, direction: str) -> bool | None:
-    """Whether the effect is at least what was promised (0.5: by half); null where either is not known."""
-    if row["ratio"] is None or row["promised"] is None:
+    """Whether the effect is at least what was promised (0.5: by half); null where either is not known, or nothing is clear."""
+    if row["ratio"] is None or row["promised"] is None or row["verdict"] not in ("verified", "ineffective"):
         return None
     change = row["ratio"] - 1
     return bool(change >= row["promised"]) if direction == "up" else bool(-change >= row["promised"])

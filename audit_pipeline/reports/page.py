@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit_pipeline.reports import charts, coverage, effect_chart, periods, tables, text, wording
+from audit_pipeline.reports import charts, coverage, effect_chart, effects, periods, tables, text, wording
 
 WORDS_FIRST_SCREEN = 120
 FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3, 40, 8, 40, 25, 40
@@ -93,6 +93,7 @@ def environment(folder: Path, *, autoescape: bool = True) -> Environment:
         "EFFECT_MARKS": wording.EFFECT_MARKS,
         "effect_words": wording.effect,
         "promise": wording.promise,
+        "left_out": effects.left_out,
         "phrase": coverage.phrase,
         "population": population,
         "span": text.span,

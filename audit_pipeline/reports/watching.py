@@ -51,7 +51,7 @@ def rules_not_judged(inputs: Inputs) -> list[Row]:
             "kind": "rules",
             "verdict": "unknown",
             "phrase": f"{len(rules)} of {len(of)} not evaluated: {ordered[0][0]}"
-            + (f", and {len(ordered) - 1} more reasons" if len(ordered) > 1 else ""),
+            + (f", and {text.count(len(ordered) - 1, 'more reason')}" if len(ordered) > 1 else ""),
             "detail": [_line(reason, titles, inputs) for reason, titles in ordered],
         }
     ]

@@ -109,11 +109,12 @@ def verdict(report: Row) -> str:
 
 
 def _judged(report: Row) -> list[str]:
-    """Fixes whose date fell on the report's days: `one fix worked`, `two fixes did not`."""
+    """Fixes whose date fell on the report's days: `one fix worked and two did not`."""
     verdicts = [row["verdict"] for row in report.get("effects", []) if row["judged_today"]]
     worked, failed = verdicts.count("verified"), verdicts.count("ineffective")
-    found = [f"{text.count(worked, 'fix', 'fixes')} worked"] if worked else []
-    return [*found, f"{text.count(failed, 'fix', 'fixes')} did not work"] if failed else found
+    if not worked:
+        return [f"{text.count(failed, 'fix', 'fixes')} did not work"] if failed else []
+    return [f"{text.count(worked, 'fix', 'fixes')} worked" + (f" and {text.spelled(failed)} did not" if failed else "")]
 
 
 def _period(report: Row) -> list[str]:

@@ -29,8 +29,6 @@ class Entry(NamedTuple):
 PENDING: Mapping[str, str] = {
     "permission_review": "who may read, change or delete logs is not read yet",
     "restore_drill": "a restored copy is not on record here",
-    "change_approval": "changes are not matched to approvals yet",
-    "fix_effect": "remediations and their effects are not on record yet",
 }
 """checks that controls name and nobody computes yet: `not_evaluated`, with this reason"""
 
@@ -61,6 +59,10 @@ CHECKS: dict[str, Entry] = {
     "rule_watches": Entry(work_checks.rule_watches, "a rule for the technique ran", "findings"),
     "findings_owned": Entry(work_checks.findings_owned, "new findings had an owner", "findings"),
     "findings_taken_up": Entry(work_checks.findings_taken_up, "findings were taken up by their date", "life"),
+    "change_approval": Entry(
+        work_checks.change_approval, "two people signed each fix that was put in place", "exceptions"
+    ),
+    "fix_effect": Entry(work_checks.fix_effect, "each fix was judged on its date", "effects"),
     "evidence_verified": Entry(
         work_checks.evidence_verified, "all hashes and chains held at the time of this report", "evidence"
     ),

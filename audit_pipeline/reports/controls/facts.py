@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from audit_pipeline.clock import DAY
+from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.evidence import printed_heads
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.lake.views import connect
+from audit_pipeline.reports import effects
 from audit_pipeline.reports.controls.catalogue import Scope
 from audit_pipeline.reports.inputs import Inputs, Row
 from audit_pipeline.settings import Settings
@@ -48,6 +49,10 @@ class Facts:
     rules: list[tuple[tuple[str, ...], tuple[str, ...]]]
     """ATT&CK tags and sources of each rule"""
     findings: list[Row]
+    implemented: list[Row]
+    """findings whose fix was put in place in the period, with `approval`"""
+    fixes: list[Row]
+    """rows of `effects.remediations` whose decision date lies in the period"""
     kpi_states: Mapping[str, Mapping[str, str]]
     """state by KPI and day"""
     delivered: frozenset[str]
@@ -82,6 +87,9 @@ def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list
     from audit_pipeline.detections.sigma import load  # reads rule files: not needed to import this package
 
     verified, problems = _verify(inputs, engine)
+    begun, ended = (
+        rfc3339(midnight(dt.date.fromisoformat(day))) for day in (inputs.days[0], (inputs.day + DAY).isoformat())
+    )
     first = min(inputs.lake.days("completeness"), default=inputs.day)
     return Facts(
         settings=inputs.settings,
@@ -92,6 +100,10 @@ def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list
         rule_errors=_rule_errors(inputs),
         rules=[(rule.attack, rule.sources) for rule in load(inputs.settings)[0]],
         findings=findings,
+        implemented=[
+            row for row in inputs.findings if row["implemented_at"] and begun <= row["implemented_at"] < ended
+        ],
+        fixes=[row for row in effects.remediations(inputs) if row["decision_date"] in inputs.days],
         kpi_states={row["id"]: {one["day"]: one["state"] for one in row["history"]} for row in kpis},
         delivered=_delivered(engine),
         verified=verified,

@@ -104,6 +104,46 @@ def _where_rules_ran(facts: Facts, judge: Callable[[str], Outcome]) -> Days:
     return {day: nothing if facts.rule_errors.get(day) is None else judge(day) for day in facts.days}
 
 
+def change_approval(facts: Facts, _: str) -> Days:
+    """Each fix put in place in the period was proposed and approved by two people, both by verified signatures.
+
+    An approval that is only asserted proves nothing either way; one by the person who proposed the fix, or none, did not operate.
+    """
+    found = facts.implemented
+    if not found:
+        return every(facts, Outcome(NOT_EVALUATED, "no fix was put in place in the period"))
+    alone = sum(row["approval"] == "self-approved" for row in found)
+    without = sum(row["approval"] is None for row in found)
+    asserted = sum(row["approval"] == "asserted" for row in found)
+    if alone or without:
+        told = [
+            f"{alone} approved by who proposed them" if alone else "",
+            f"{without} without an approval" if without else "",
+        ]
+        return every(
+            facts, Outcome(NOT_OPERATED, f"of {len(found)} fixes {' and '.join(part for part in told if part)}")
+        )
+    if asserted:
+        return every(facts, Outcome(NOT_EVALUATED, f"{asserted} of {len(found)} approvals are asserted, not signed"))
+    return every(facts, Outcome(OPERATED))
+
+
+def fix_effect(facts: Facts, _: str) -> Days:
+    """Each fix whose decision date lies in the period was judged: it worked, or it did not and the finding came back."""
+    found = facts.fixes
+    if not found:
+        return every(facts, Outcome(NOT_EVALUATED, "no fix had its decision date in the period"))
+    waiting = sum(row["verdict"] == "pending" for row in found)
+    unclear = sum(row["verdict"] == "inconclusive" for row in found)
+    if waiting:
+        return every(facts, Outcome(NOT_OPERATED, f"{waiting} of {len(found)} fixes were not judged on their date"))
+    if unclear:
+        return every(
+            facts, Outcome(NOT_EVALUATED, f"{unclear} of {len(found)} fixes could not be judged: inconclusive")
+        )
+    return every(facts, Outcome(OPERATED))
+
+
 def evidence_verified(facts: Facts, _: str) -> Days:
     """Every segment collected in the period hashes to its entry, and every chain holds, at the time of this report."""
     if not facts.verified:
