@@ -291,15 +291,29 @@ def status(ctx: click.Context, max_age: str) -> None:
 @click.option("--seed", default=7, show_default=True)
 @click.option("--events", type=click.IntRange(1000, 5_000_000), help="About how many in all [default: 18,000 a day].")
 @click.option("--stories", type=click.Choice(["all", "none"]), default="all", show_default=True)
+@click.option("--score", is_flag=True, help="Make nothing: compare what an earlier demo found with what was planted.")
 @click.pass_context
 def demo(
-    ctx: click.Context, folder: Path, days: int, end: dt.datetime | None, seed: int, events: int | None, stories: str
+    ctx: click.Context,
+    folder: Path,
+    days: int,
+    end: dt.datetime | None,
+    seed: int,
+    events: int | None,
+    stories: str,
+    score: bool,
 ) -> None:
     """Make the synthetic company's logs in FOLDER, replay its nights, and say where to look.
+
+    With --score: exit 1 when a story was missed that can be found.
 
     Example: audit-pipeline demo ./demo
     """
     from audit_pipeline.demo.replay import replay
+    from audit_pipeline.demo.score import run
+
+    if score:
+        ctx.exit(run(folder))
 
     ctx.exit(
         replay(folder, days=days, end=end.date() if end else None, seed=seed, events=events, stories=stories == "all")

@@ -112,7 +112,7 @@ def _harmful(cast: Cast) -> tuple[Case | None, list[Release]]:
     broken = Broken(release.service, first, last, share, "unexpected end of message {n} from session store", _stack(release.service, "sessions.py", "SessionBroken"))  # fmt: skip
     enough = requests * share >= _FEWEST_EXTRA
     case = Case(
-        "harmful_release", first, last, ("release_worse",), ("recurring_error", "release_worse"), services=(release.service, release.version), sources=("app",),
+        "harmful_release", first, last, ("release_worse",), ("recurring_error", "release_worse"), services=(release.service, release.version), sources=("app",), about=_about(broken),
         detectable=enough, why=f"taken back by {undone.version}" if enough else f"{requests * share:.0f} errors a day more: fewer than {_FEWEST_EXTRA}",
         decisions=("acknowledge",), planted=(broken,),
     )  # fmt: skip
@@ -138,7 +138,7 @@ def _rare(cast: Cast) -> Case:
     first = cast.plot.start + 15 * DAY
     errors = Errors(service, moment(first, 0), moment(cast.plot.last + DAY, 0), 0.25, "thumbnail {n} has no colour profile", _stack(service, "images.py", "ProfileMissing"))  # fmt: skip
     return Case(
-        "rare_error", errors.first, errors.last, ("recurring_error",), detectable=False, why="about one error in four days", services=(service,), sources=("app",),
+        "rare_error", errors.first, errors.last, ("recurring_error",), detectable=False, why="about one error in four days", services=(service,), sources=("app",), about=_about(errors),
         planted=(errors,),
     )  # fmt: skip
 
@@ -203,8 +203,13 @@ _FIXED = ("acknowledge", "propose", "approve", "implement")
 
 def _error_case(kind: str, errors: Errors, fix: Fix, verdict: str) -> Case:
     return Case(
-        kind, errors.first, errors.last, ("recurring_error",), services=(errors.service,), sources=("app",), fix=fix, verdict=verdict, decisions=_FIXED, planted=(errors,),
+        kind, errors.first, errors.last, ("recurring_error",), services=(errors.service,), sources=("app",), about=_about(errors), fix=fix, verdict=verdict, decisions=_FIXED, planted=(errors,),
     )  # fmt: skip
+
+
+def _about(error: Errors | Broken) -> tuple[str, ...]:
+    """The beginning of its message, and the name of its exception."""
+    return (error.message.split("{n}")[0].strip(), error.stack.splitlines()[-2].split()[-1].removesuffix("(key)"))
 
 
 def _errors(cast: Cast, service: str, which: int, first: dt.date, a_day: float, *, change: dt.datetime | None = None, changed_to: float = 0.0) -> Errors:  # fmt: skip

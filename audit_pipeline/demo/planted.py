@@ -148,6 +148,8 @@ class Case:
     services: tuple[str, ...] = ()
     """services and hosts"""
     sources: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    """words of an error, any of them enough to tell it from others of its service"""
     fix: Fix | None = None
     verdict: str | None = None
     """of the fix: what the effect should be judged as"""

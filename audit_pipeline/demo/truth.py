@@ -45,6 +45,7 @@ class Told:
     sources: tuple[str, ...]
     expects: tuple[str, ...]
     also: tuple[str, ...]
+    about: tuple[str, ...]
     decisions: tuple[str, ...]
     verdict: str | None
 
@@ -85,7 +86,7 @@ def _row(case: Case) -> dict[str, Any]:
     return {
         "id": "", "kind": case.kind, "decoy": case.decoy, "detectable": case.detectable and not case.decoy, "why": case.why,
         "first_time": rfc3339(case.first), "last_time": rfc3339(case.last), "actors": case.actors, "services": case.services, "sources": case.sources,
-        "expects": case.expects, "also": case.also, "decisions": case.decisions, "verdict": case.verdict,
+        "expects": case.expects, "also": case.also, "about": case.about, "decisions": case.decisions, "verdict": case.verdict,
     }  # fmt: skip
 
 
@@ -93,5 +94,5 @@ def _burst(story: Story) -> dict[str, Any]:
     who = tuple(name for name in (story.actor, story.person) if name)
     return {
         "id": "", "kind": story.kind, "decoy": False, "detectable": True, "why": "", "first_time": story.start, "last_time": story.end, "actors": who,
-        "services": ("signin.amazonaws.com",), "sources": (story.source,), "expects": ("signin_burst",), "also": _BURST, "decisions": ("acknowledge",), "verdict": None,
+        "services": ("signin.amazonaws.com",), "sources": (story.source,), "expects": ("signin_burst",), "also": _BURST, "about": (), "decisions": ("acknowledge",), "verdict": None,
     }  # fmt: skip
