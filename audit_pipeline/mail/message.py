@@ -119,6 +119,7 @@ def _values(
         "corrections": [line for one in corrections for line in _lines(one, detail)],
         "headline": _headline(report),
         "decided": _decided(report),
+        "held": sum(row.get("shown") is False for row in report["findings"]),
         "edition": wording.edition(report) if "settles_at" in report else f"edition {report['edition']}",
     }
 

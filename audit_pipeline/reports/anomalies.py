@@ -6,6 +6,7 @@ Belongs here: selecting the day's (or the period's) anomalies and telling why th
 
 from __future__ import annotations
 
+from audit_pipeline.reports import text
 from audit_pipeline.reports.asked import REFS_KEPT
 from audit_pipeline.reports.inputs import Inputs, Row
 
@@ -77,8 +78,15 @@ def _item(hit: Row, finding: Row) -> Row:
 
 
 def not_judged(found: Row) -> list[Row]:
-    """What could not be judged for want of a model, as a row of `coverage.not_judged`."""
-    if found["state"] == EVALUATED or all(state == NOT_COMPUTED for state in found["days"].values()):
+    """What could not be judged for want of a model, as a row of `coverage.not_judged`; nothing where no model was ever run."""
+    lacking = [day for day, state in found["days"].items() if state != EVALUATED]
+    if not lacking or all(state == NOT_COMPUTED for state in found["days"].values()):
         return []
-    phrase = found["why"] or "no model has run"
-    return [{"subject": "Anomalies", "kind": "table", "verdict": "unknown", "phrase": phrase, "detail": []}]
+    several = len(found["days"]) > 1
+    phrase = (
+        f"not evaluated on {len(lacking)} of {len(found['days'])} days"
+        if several
+        else found["why"] or "no model has run"
+    )
+    detail = [text.spans(lacking)] if several else []
+    return [{"subject": "Anomalies", "kind": "table", "verdict": "unknown", "phrase": phrase, "detail": detail}]

@@ -157,22 +157,16 @@ def _urgency(row: Row) -> tuple[bool, bool, bool, bool, int, float, str, int, st
 
 
 def decisions(rows: list[Row]) -> list[Row]:
-    """The decisions that wait, with owner, date, title and severity."""
-    names = (
-        "finding_id",
-        "title",
-        "team",
-        "owner",
-        "severity",
-        "state",
-        "due_at",
-        "overdue",
-        "verb",
-        "ask",
-        "first_time",
-        "n",
-    )
-    return [{name: row[name] for name in names} for row in rows if row["ask"]]
+    """The decisions that wait, with owner, title, severity, and the date by which they are due (`_due`)."""
+    names = ("finding_id", "title", "team", "owner", "severity", "state", "overdue", "verb", "ask", "first_time", "n")
+    return [{**{name: row[name] for name in names}, "due_at": _due(row)} for row in rows if row["ask"]]
+
+
+def _due(row: Row) -> str | None:
+    """The end of an acceptance, the date of a judgement, else the finding's own date."""
+    if row["verb"] == "renew":
+        return str(row["expires_at"])
+    return f"{row['fix']['decision_date']}T00:00:00Z" if row["verb"] == "judge" else row["due_at"]
 
 
 def changes(inputs: Inputs, rows: list[Row], sources: list[Row]) -> Row:

@@ -35,6 +35,8 @@ def grown(report: Report, *, days: int, sources: int, findings: int, kpis: int) 
         {**row, "id": f"kpi_{index}", "group": groups[index % len(groups)], "history": stretched(row["history"])}
         for index, row in enumerate(repeated("kpis", kpis))
     ]
+    for part in ("effects", "releases"):
+        other[part] = [report[part][index % len(report[part])] for index in range(25)] if report[part] else []
     other["failures"] = repeated("failures", 200)
     other["evidence"]["chains"] = [report["evidence"]["chains"][index % 3] for index in range(sources)]
     return other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from audit_pipeline.state import decisions as log
 from audit_pipeline_tests.reports import judged
 from audit_pipeline_tests.reports.company import LAST, PAYLOADS, RULE, Company, at, detection
 from audit_pipeline_tests.reports.html_check import Page
+from audit_pipeline_tests.reports.large import grown
 from audit_pipeline_tests.reports.test_controls import SCOPE, declare, own, rows_of
 
 Report = dict[str, Any]
@@ -308,6 +310,12 @@ def test_a_finding_shows_risk_state_approval_and_fix(company: Company, change: C
     assert "Asked: make the change, and record that it is made." in told
 
 
+def test_a_decision_is_due_by_the_date_that_it_is_about(company: Company, change: Change) -> None:
+    change({"mara": {"state": "accepted", "expires_at": at(LAST + 5 * DAY, "00:00")}, "svc-backup": {"state": "implemented", "fix": '{"decision_date": "2026-11-23"}'}})  # fmt: skip
+    due = {row["verb"]: row["due_at"][:10] for row in build(company)["decisions"]}
+    assert (due["renew"], due["judge"]) == ("2026-11-28", "2026-11-23")
+
+
 @pytest.mark.parametrize(
     ("columns", "verb"),
     [
@@ -392,6 +400,15 @@ def test_no_anomaly_means_something_only_where_the_model_ran(company: Company) -
     report = build(company)
     assert "No actor had an unusual day." in section(report, "anomalies")
     assert "Anomalies" not in [row["subject"] for row in report["not_judged"]]
+
+
+def test_a_period_counts_the_days_that_the_model_judged(company: Company) -> None:
+    judged.write(company, "anomalies", [judged.anomaly(LAST, "bob")], LAST, card=json.dumps(judged.CARD))
+    judged.write(company, "anomalies", [], LAST - DAY, card=json.dumps({"not_evaluated": "too few days"}))
+    report = month(company)
+    assert "One unusual day of actors; the model judged 1 of 23 days." in section(report, "anomalies")
+    (row,) = [one for one in report["not_judged"] if one["subject"] == "Anomalies"]
+    assert (row["phrase"], row["detail"]) == ("not evaluated on 22 of 23 days", ["11-01 to 11-22"])
 
 
 def test_rules_that_could_not_judge_are_one_line_with_their_reasons(company: Company) -> None:
@@ -497,6 +514,44 @@ def test_hostile_text_in_the_new_parts_is_inert(company: Company, change: Change
     change({"svc-backup": text_columns, "mara": {**text_columns, "shown": False}})
     report = build(company)
     assert Page(page.render(report)).faults == []
+
+
+def test_ninety_days_with_effects_releases_and_anomalies_fit(company: Company, change: Change) -> None:
+    rows = [
+        judged.effect(
+            finding(MARA),
+            propose(company, MARA, "Retries with a budget"),
+            "inconclusive",
+            reason="9 more whole days would decide it " * 5,
+        )
+    ]
+    judged.write(company, "effects", [*rows, *judged.release("checkout", "26.45.0", LAST, ("worse", "worse"))], LAST)
+    judged.write(
+        company,
+        "anomalies",
+        [judged.anomaly(LAST, f"actor {i}") for i in range(40)],
+        LAST,
+        card=json.dumps(judged.CARD),
+    )
+    change(
+        {
+            "actor": {
+                "risk": 41.0,
+                "risk_terms": json.dumps({f"term {i}": i for i in range(8)}),
+                "approval": "signed",
+                "approved_by": "ben",
+            }
+        }
+    )
+    large = grown(build(company), days=90, sources=20, findings=50, kpis=19)
+    started = time.process_time()
+    html = page.render(large)
+    assert time.process_time() - started <= 1.5
+    assert Page(html).faults == []
+    assert len(html.encode()) <= 500_000
+    assert "First 10 of 40" in " ".join(page.plain(html).split())
+    assert html.count('<article class="effect"') == page.EFFECTS, "the rest of 25 stands in a table"
+    assert html.count('class="e-change"') == page.EFFECTS
 
 
 def test_the_first_screen_stays_short_with_all_of_it(company: Company, change: Change) -> None:
