@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock
+from audit_pipeline.demo.company import Company
+from audit_pipeline.demo.people import People
 from audit_pipeline.demo.plot import ORDINARY_DAYS, Plot
 from audit_pipeline.errors import UsageError
 from audit_pipeline.lake.store import Lake
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 """Days that are told of one source, at most"""
+_FINDINGS = 12
+"""Findings that are told, the worst first"""
 _MARK = ".audit-pipeline-demo"
 
 
@@ -47,8 +51,9 @@ def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: i
     )
     config, plot = _make(folder, days, last, seed, events, stories, first)
     settings = Settings.load(config)
-    failed = _nights(settings, [first + n * DAY for n in range(days)], plot)
-    _last_words(settings, last, time.monotonic() - started)
+    people = People(settings, plot, Company.make(seed))
+    failed = _nights(settings, [first + n * DAY for n in range(days)], plot, people)
+    _last_words(settings, last, time.monotonic() - started, people)
     return 1 if failed else 0
 
 
@@ -80,7 +85,7 @@ def _make(folder: Path, days: int, last: dt.date, seed: int, events: int | None,
     return write_config(folder, start=first, plot=plot), plot
 
 
-def _nights(settings: Settings, days: list[dt.date], plot: Plot) -> bool:
+def _nights(settings: Settings, days: list[dt.date], plot: Plot, people: People) -> bool:
     """Replay; whether any run failed that the stories do not let fail."""
     from audit_pipeline.nights import tell_failures
     from audit_pipeline.orchestration.runner import Runner
@@ -91,6 +96,7 @@ def _nights(settings: Settings, days: list[dt.date], plot: Plot) -> bool:
         def progress(job: str, day: dt.date) -> None:
             if job == "nightly":
                 stage.set(day)
+                people.work(day)
             advance(max(0, (day - days[0]).days) if job == "nightly" else None, f"{day} {job}")
 
         advance(0, "starting Dagster")
@@ -154,19 +160,25 @@ class _bar:  # noqa: N801 - used like a function
         self._progress.stop()
 
 
-def _last_words(settings: Settings, last: dt.date, seconds: float) -> None:
+def _last_words(settings: Settings, last: dt.date, seconds: float, people: People) -> None:
     """What was found and what to open, in a few lines."""
     from audit_pipeline.findings.commands import list_findings
     from audit_pipeline.nights import day_states
 
     lake = Lake.open(settings.lake_url)
-    states = day_states(settings, lake, lake.days("completeness"))
+    nights = day_states(settings, lake, lake.days("completeness"))
     say("")
-    say(f"{sum(state.events for state in states):,} events, {len(lake.days('completeness'))} nights, {seconds:.0f} s ({SIMULATED_NOTE}).")  # fmt: skip
+    say(f"{sum(state.events for state in nights):,} events, {len(lake.days('completeness'))} nights, {seconds:.0f} s ({SIMULATED_NOTE}).")  # fmt: skip
     for name in settings.sources:
-        _source_words(name, [state for state in states if state.source == name])
-    for row in list_findings(settings, include_closed=False):
-        say(f"  finding {row['finding_id'][:12]} ({row['severity']}, {row['owner']}): {row['title']}")
+        _source_words(name, [state for state in nights if state.source == name])
+    rows = list_findings(settings)
+    for row in rows[:_FINDINGS]:
+        say(
+            f"  finding {row['finding_id'][:12]} ({row['severity']}, {row['owner']}, {row['state']}): {row['title'][:100]}"
+        )
+    states = Counter(row["state"] for row in rows)
+    if rows:
+        say(f"{len(rows)} findings: {', '.join(f'{state} {n}' for state, n in sorted(states.items()))}; {people.recorded} decisions, {len(people.remarks)} refused")  # fmt: skip
     config = _near(settings.file)
     say("")
     for kind, page in _pages(settings, lake, last):
@@ -176,6 +188,7 @@ def _last_words(settings: Settings, last: dt.date, seconds: float) -> None:
     say(f"decide    .venv/bin/audit-pipeline -c {config} findings list")
     say(f"prove     .venv/bin/audit-pipeline -c {config} verify")
     say("watch     make ui")
+    say(f"score     .venv/bin/audit-pipeline demo {_near(settings.file.parent)} --score")
 
 
 def _source_words(name: str, states: list[DayState]) -> None:

@@ -91,9 +91,9 @@ def score(settings: Settings, folder: Path, *, findings: list[dict[str, Any]] | 
 def compare(cases: Iterable[Told], findings: list[Seen], effects: dict[str, str]) -> Score:
     """The score of some findings and the verdicts of their effects, by finding."""
     cases = list(cases)
-    shows = {case.id: [one for one in findings if _shows(one, case)] for case in cases}
+    shown = {case.id: [one for one in findings if shows(one, case)] for case in cases}
     explained = {one.finding_id for case in cases for one in findings if _explains(one, case)}
-    names = {case.id: [one.finding_id for one in shows[case.id]] for case in cases}
+    names = {case.id: [one.finding_id for one in shown[case.id]] for case in cases}
     real = [case for case in cases if not case.decoy]
     return Score(
         found={case.id: names[case.id] for case in real if case.detectable and names[case.id]},
@@ -101,7 +101,7 @@ def compare(cases: Iterable[Told], findings: list[Seen], effects: dict[str, str]
         not_detectable={case.id: names[case.id] for case in real if not case.detectable},
         decoys_alarmed=_alarmed(cases, findings),
         no_story=[{"finding_id": one.finding_id, "severity": one.severity, "rule": one.rule, "title": one.title} for one in findings if one.finding_id not in explained],
-        verdicts={case.id: _judged(case, shows[case.id], effects) for case in cases if case.verdict},
+        verdicts={case.id: _judged(case, shown[case.id], effects) for case in cases if case.verdict},
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _alarmed(cases: list[Told], findings: list[Seen]) -> dict[str, list[str]]:
     for one in findings:
         if one.severity in HIGH and not any(_explains(one, case) for case in stories):
             for case in cases:
-                if case.decoy and _meets(one, case):
+                if case.decoy and meets(one, case):
                     found[case.id].append(one.finding_id)
     return dict(found)
 
@@ -125,15 +125,16 @@ def _judged(case: Told, findings: list[Seen], effects: dict[str, str]) -> dict[s
     return {"expected": wanted, "judged": seen_as, "right": "yes" if right else "no"}
 
 
-def _shows(one: Seen, case: Told) -> bool:
-    return one.rule in case.expects and _meets(one, case)
+def shows(one: Seen, case: Told) -> bool:
+    """Whether a finding is what the case should be found by."""
+    return one.rule in case.expects and meets(one, case)
 
 
 def _explains(one: Seen, case: Told) -> bool:
-    return _meets(one, case) and (case.decoy or one.rule in (*case.expects, *case.also))
+    return meets(one, case) and (case.decoy or one.rule in (*case.expects, *case.also))
 
 
-def _meets(one: Seen, case: Told) -> bool:
+def meets(one: Seen, case: Told) -> bool:
     """About the same people or services, in the same time, and in the same words where the case has words."""
     if not one.who & {*case.actors, *case.services}:
         return False

@@ -76,6 +76,11 @@ def read(root: Path) -> list[Told]:
         raise UsageError(f"demo: {file} is not what the demo wrote ({error}). Make the demo again.") from None
 
 
+def of(case: Case) -> Told:
+    """A case in the form in which the file has it."""
+    return _told({**_row(case), "id": case.kind})
+
+
 def _told(row: dict[str, Any]) -> Told:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     values |= {name: dt.datetime.fromisoformat(row[name]) for name in ("first_time", "last_time")}
@@ -94,5 +99,5 @@ def _burst(story: Story) -> dict[str, Any]:
     who = tuple(name for name in (story.actor, story.person) if name)
     return {
         "id": "", "kind": story.kind, "decoy": False, "detectable": True, "why": "", "first_time": story.start, "last_time": story.end, "actors": who,
-        "services": ("signin.amazonaws.com",), "sources": (story.source,), "expects": ("signin_burst",), "also": _BURST, "about": (), "decisions": ("acknowledge",), "verdict": None,
+        "services": ("signin.amazonaws.com",), "sources": (story.source,), "expects": ("signin_burst",), "also": _BURST, "about": (), "decisions": (), "verdict": None,
     }  # fmt: skip
