@@ -6,7 +6,8 @@ its verdict (`effects`), the drawing (`charts.effect`), words (`wording`).
 
 from __future__ import annotations
 
-from audit_pipeline.reports.inputs import Inputs, Row
+from audit_pipeline.clock import DAY
+from audit_pipeline.reports.inputs import EFFECT_DAYS, Inputs, Row
 
 PENDING = "pending"
 VERDICTS = ("ineffective", "inconclusive", "verified", PENDING)
@@ -23,6 +24,7 @@ _OWN_SERIES = {"detections": "Detections of the finding", "recurring_errors": "E
 def remediations(inputs: Inputs) -> list[Row]:
     """The fixes that were made: those that were judged (newest first, what did not work before what did), then those that wait.
 
+    Judged ones are those of the period's days, in a daily report of the last `EFFECT_DAYS`; earlier ones stand in earlier reports.
     A fix that the table does not have yet is shown from its proposal, as pending; one whose decision date has passed is `late`.
     """
     titles = _titles(inputs)
@@ -32,7 +34,9 @@ def remediations(inputs: Inputs) -> list[Row]:
     rows += [
         _remediation(inputs, row, proposals, titles) for row in _proposed(inputs) if row["subject_id"] not in known
     ]
-    return sorted(rows, key=_order)
+    since = inputs.days[0] if inputs.of_period else (inputs.day - EFFECT_DAYS * DAY).isoformat()
+    kept = [row for row in rows if row["verdict"] == PENDING or (row["decision_date"] or since) >= since]
+    return sorted(kept, key=_order)
 
 
 def _order(row: Row) -> tuple[bool, int, int, str]:

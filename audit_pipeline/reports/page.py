@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit_pipeline.reports import charts, coverage, effect_chart, effects, periods, tables, text, wording
+from audit_pipeline.reports import charts, coverage, effect_chart, effects, inputs, periods, tables, text, wording
 
 WORDS_FIRST_SCREEN = 120
 FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3, 40, 8, 40, 25, 40
@@ -140,6 +140,7 @@ def render(report: dict[str, Any]) -> str:
         "RELEASES": RELEASES,
         "HELD": HELD,
     }
+    common |= {"EFFECT_DAYS": inputs.EFFECT_DAYS}
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}
     common |= {"on_page": {row["finding_id"][:12] for row in _listed(report)}, "card_rows": card_rows}
     first = Markup("")

@@ -198,6 +198,20 @@ def test_a_fix_waits_until_its_date_and_the_newest_row_counts(company: Company) 
     assert build(company)["effects"][0]["verdict"] == "verified", "a later day does not enter"
 
 
+def test_a_report_shows_what_was_judged_in_its_time_and_all_that_waits(company: Company) -> None:
+    dates = {MARA: LAST - 60 * DAY, "svc-backup": LAST - 91 * DAY, "karl": LAST + DAY}
+    rows = [
+        judged.effect(
+            finding(name), propose(company, name, name), "pending" if day > LAST else "verified", decision_date=day
+        )
+        for name, day in dates.items()
+    ]
+    judged.write(company, "effects", rows, LAST)
+    assert [row["fix"] for row in build(company)["effects"]] == [MARA, "karl"]
+    assert [row["fix"] for row in month(company)["effects"]] == ["karl"]
+    assert "judged in this month" in section(month(company), "effects")
+
+
 def test_a_fix_that_no_run_compared_is_pending_and_not_absent(company: Company, change: Change) -> None:
     propose(company, MARA, "Retries", decision_date=(LAST - DAY).isoformat())
     change(
