@@ -49,6 +49,8 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
 
     A rule that fails does not stop the others: `table_metadata("detections", day)["rule_errors"]` names it, and `rule_errors`.
     """
+    from audit_pipeline.detections.templates import recurring_errors  # it needs words of this module
+
     known, errors = load(settings)
     active = [rule for rule in known if rule.sources]
     since = day - max([DAY, *(rule.timespan for rule in active)])
@@ -60,6 +62,7 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
                 rows += detections(con, rule, day, verdicts, conceal)
             except duckdb.Error as error:
                 errors.append(_broken(rule.file, error))
+        rows += recurring_errors(settings, lake, con, day, conceal)
     rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))
     table = pa.Table.from_pylist(rows, schema=TABLES["detections"].schema)
     lake.write_table("detections", table, day, metadata=_metadata(active, errors))

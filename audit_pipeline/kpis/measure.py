@@ -31,7 +31,7 @@ from audit_pipeline.settings import Settings
 REVIEWS = pa.schema([("kind", pa.string()), ("day", pa.date32()), ("due_at", pa.timestamp("us", tz="UTC")), ("state", pa.string())])  # fmt: skip
 """What KPI SQL may rely on in the table `reviews`."""
 DETAILS = 5
-_TABLES = ("events", "rejects", "completeness", "detections")
+_TABLES = ("events", "rejects", "completeness", "detections", "error_templates")
 _KEPT_ROWS = 2_000_000
 """events up to which the columns that KPIs name are read once and kept in memory: more do not pay, and might not fit"""
 
