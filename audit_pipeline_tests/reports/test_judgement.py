@@ -26,6 +26,7 @@ from audit_pipeline_tests.reports.company import LAST, PAYLOADS, RULE, Company, 
 from audit_pipeline_tests.reports.html_check import Page
 from audit_pipeline_tests.reports.large import grown
 from audit_pipeline_tests.reports.test_controls import SCOPE, declare, own, rows_of
+from audit_pipeline_tests.support.browser import chromium
 
 Report = dict[str, Any]
 MARA = "mara.lindqvist@example.com"
@@ -577,6 +578,32 @@ def test_the_first_screen_stays_short_with_all_of_it(company: Company, change: C
     judged.write(company, "effects", rows, LAST)
     first = page.render(build(company)).partition('<nav aria-label="Sections">')[0].partition('<main id="main">')[2]
     assert text.words(page.plain(first)) <= page.WORDS_FIRST_SCREEN
+
+
+@pytest.mark.slow
+def test_nobody_is_left_out_of_the_new_parts(company: Company, change: Change) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    verdicts = {MARA: "verified", "svc-backup": "pending"}
+    rows = [judged.effect(finding(name), propose(company, name, "Retries"), one) for name, one in verdicts.items()]
+    judged.write(company, "effects", [*rows, *judged.release("checkout", "2", LAST, ("worse", "no_change_seen"))], LAST)
+    judged.write(company, "anomalies", [judged.anomaly(LAST, "bob")], LAST, card=json.dumps(judged.CARD))
+    change(
+        {
+            "svc-backup": {"x_actor_kind": "service", "risk": 4.0},
+            "mara": {"shown": False, "held_back": "over the ceiling"},
+        }
+    )
+    file = company.settings.root / "page.html"
+    file.write_text(page.render(build(company)), encoding="utf-8")
+    with chromium() as browser:
+        for scheme in ("light", "dark"):
+            tab = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme, bypass_csp=True)
+            tab.goto(file.as_uri())
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 391
+            found = Axe().run(tab).response["violations"]
+            assert [(one["id"], [node["html"][:160] for node in one["nodes"]][:3]) for one in found] == []
+            tab.close()
 
 
 # periods ------------------------------------------------------------------------------------------------------------------
