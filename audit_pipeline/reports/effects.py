@@ -75,7 +75,7 @@ def _remediation(inputs: Inputs, row: Row, proposals: dict[int, Row], titles: di
         one for one in _of(inputs, finding_id, "implement") if one["payload"].get("proposal") in (None, int(seq or 0))
     ]
     shown = {name: row[name] if row[name] is not None else payload.get(name) for name in _NUMBERS}
-    shown["left_out"], shown["series"] = row["left_out"] or [], row["series"] or []
+    shown["left_out"], shown["series"] = row["left_out"] or [], _on_scale(row)
     return {
         **shown,
         "effect_id": row["effect_id"],
@@ -95,6 +95,23 @@ def _remediation(inputs: Inputs, row: Row, proposals: dict[int, Row], titles: di
         "late": shown["verdict"] == PENDING and (shown["decision_date"] or "9999") <= inputs.day.isoformat(),
         "judged_today": shown["verdict"] != PENDING and shown["decision_date"] in _days(inputs),
     }
+
+
+def _on_scale(row: Row) -> list[Row]:
+    """The series on the scale of the rates: a count whose rate is compared is divided by its population (events by requests)."""
+    series: list[Row] = row["series"] or []
+    before = [one for one in series if one["window"] == "before" and None not in (one["value"], one["population"])]
+    of = sum(one["population"] for one in before)
+    if row["rate_before"] is None or not of:
+        return series
+    total = sum(one["value"] for one in before)
+    if abs(total / of - row["rate_before"]) >= abs(total / len(before) - row["rate_before"]):
+        return series
+    return [{**one, "value": _share(one)} for one in series]
+
+
+def _share(one: Row) -> float | None:
+    return one["value"] / one["population"] if one["value"] is not None and one["population"] else None
 
 
 def left_out(row: Row) -> list[Row]:

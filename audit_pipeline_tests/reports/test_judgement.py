@@ -254,6 +254,19 @@ def test_the_drawing_tells_windows_by_shape_and_leaves_gaps() -> None:
     )
 
 
+def test_counts_are_drawn_as_the_rates_that_were_compared(company: Company) -> None:
+    row = judged.effect(finding(MARA), propose(company, MARA, "Retries"), "verified")
+    judged.write(company, "effects", [row], LAST)
+    drawn = build(company)["effects"][0]["series"]
+    assert [one["value"] for one in drawn] == pytest.approx([one["value"] for one in row["series"]])
+    counts = [{**one, "value": one["value"] * one["population"]} for one in row["series"]]
+    counts[3] = {**counts[3], "population": 0.0}
+    judged.write(company, "effects", [{**row, "series": counts}], LAST)
+    again = build(company)["effects"][0]["series"]
+    assert again[3]["value"] is None, "a day without requests has no rate"
+    assert [one["value"] for one in again[4:]] == pytest.approx([one["value"] for one in drawn[4:]])
+
+
 def test_releases_are_told_with_both_windows_the_harmful_first(company: Company) -> None:
     rows = [
         *judged.release("catalog", "26.44.1", LAST - DAY, ("no_change_seen", "better")),
