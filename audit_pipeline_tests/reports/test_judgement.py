@@ -15,6 +15,7 @@ import rfc8785
 import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SimulatedClock, rfc3339
+from audit_pipeline.detections.sigma import load
 from audit_pipeline.findings import decisions, view
 from audit_pipeline.reports import differences, editions, effect_chart, page, pseudonyms, tables, text, wording
 from audit_pipeline.reports.model import build_daily
@@ -724,3 +725,21 @@ def test_a_fix_counts_as_seen_through_when_it_was_judged_on_its_date(
     ]
     judged.write(company, "effects", rows, LAST)
     assert control(company, "fix_effect") == (state, why)
+
+
+def test_a_rule_that_could_not_judge_a_day_does_not_watch_it(company: Company) -> None:
+    burst = RULE
+    own(company, "rule_watches:t1110.003")
+    declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
+    assert rows_of(month(company))[0]["state"] == "operated", "of days without the table nothing else is known"
+    others = {rule.id for rule in load(company.settings)[0]} - {burst}
+    states = [
+        judged.rule_state(LAST, rule, "not_evaluated", "no sign-in was seen") for rule in [burst, *sorted(others)]
+    ]
+    judged.write(company, "rule_states", states, LAST)
+    [row] = rows_of(month(company))
+    assert row["days"]["not_evaluated"] == [LAST.isoformat()]
+    assert row["checks"][0]["why"][0]["why"] == "no rule for it could judge: no sign-in was seen"
+    states[0] = judged.rule_state(LAST, burst, "evaluated")
+    judged.write(company, "rule_states", states, LAST)
+    assert rows_of(month(company))[0]["state"] == "operated"

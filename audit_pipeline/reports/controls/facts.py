@@ -46,8 +46,10 @@ class Facts:
     """state by day; null while not due"""
     rule_errors: Mapping[str, int]
     """how many rules could not be run, by day; absent where none ran"""
-    rules: list[tuple[tuple[str, ...], tuple[str, ...]]]
-    """ATT&CK tags and sources of each rule"""
+    rules: list[tuple[str, tuple[str, ...], tuple[str, ...]]]
+    """id, ATT&CK tags and sources of each rule"""
+    rule_states: Mapping[tuple[str, str], tuple[str, str]]
+    """state and reason by rule and day; absent for days that were computed without the table"""
     findings: list[Row]
     implemented: list[Row]
     """findings whose fix was put in place in the period, with `approval`"""
@@ -98,7 +100,11 @@ def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list
         completeness=inputs.completeness,
         reviews={row["day"]: row["state"] for row in calendar},
         rule_errors=_rule_errors(inputs),
-        rules=[(rule.attack, rule.sources) for rule in load(inputs.settings)[0]],
+        rules=[(rule.id, rule.attack, rule.sources) for rule in load(inputs.settings)[0]],
+        rule_states={
+            (row["rule_id"], row["day"]): (row["state"], row["reason"] or "no reason recorded")
+            for row in inputs.rule_states
+        },
         findings=findings,
         implemented=[
             row for row in inputs.findings if row["implemented_at"] and begun <= row["implemented_at"] < ended

@@ -57,14 +57,25 @@ def rules_ran(facts: Facts, _: str) -> Days:
 
 
 def rule_watches(facts: Facts, tag: str) -> Days:
-    """A rule with the ATT&CK technique looks at a source in scope, and rules ran. The rule set is today's."""
+    """A rule with the ATT&CK technique looks at a source in scope, and could judge the day. The rule set is today's."""
     wanted = tag.upper()
-    if not any(
-        any(one == wanted or one.startswith(f"{wanted}.") for one in attack) and set(sources) & set(facts.sources)
-        for attack, sources in facts.rules
-    ):
+    watching = [
+        rule
+        for rule, attack, sources in facts.rules
+        if any(one == wanted or one.startswith(f"{wanted}.") for one in attack) and set(sources) & set(facts.sources)
+    ]
+    if not watching:
         return every(facts, Outcome(NOT_EVALUATED, f"no rule for {wanted} looks at a source in scope"))
-    return rules_ran(facts, "")
+    ran = rules_ran(facts, "")
+    return {day: _could_judge(facts, watching, day) or said for day, said in ran.items()}
+
+
+def _could_judge(facts: Facts, rules: list[str], day: str) -> Outcome | None:
+    """Not evaluated where none of the rules could judge the day; null where one did, or nothing is recorded of them."""
+    states = [facts.rule_states[rule, day] for rule in rules if (rule, day) in facts.rule_states]
+    if not states or any(state == "evaluated" for state, _ in states):
+        return None
+    return Outcome(NOT_EVALUATED, f"no rule for it could judge: {states[0][1]}")
 
 
 def findings_owned(facts: Facts, _: str) -> Days:
