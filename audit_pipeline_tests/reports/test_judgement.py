@@ -728,18 +728,14 @@ def test_a_fix_counts_as_seen_through_when_it_was_judged_on_its_date(
 
 
 def test_a_rule_that_could_not_judge_a_day_does_not_watch_it(company: Company) -> None:
-    burst = RULE
-    own(company, "rule_watches:t1110.003")
+    own(company, "rule_watches:t1110")
     declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
     assert rows_of(month(company))[0]["state"] == "operated", "of days without the table nothing else is known"
-    others = {rule.id for rule in load(company.settings)[0]} - {burst}
-    states = [
-        judged.rule_state(LAST, rule, "not_evaluated", "no sign-in was seen") for rule in [burst, *sorted(others)]
-    ]
+    rules = sorted(load(company.settings)[0], key=lambda rule: rule.title != "Burst of failed sign-ins")
+    states = [judged.rule_state(LAST, rule.id, "not_evaluated", "no sign-in was seen") for rule in rules]
     judged.write(company, "rule_states", states, LAST)
     [row] = rows_of(month(company))
     assert row["days"]["not_evaluated"] == [LAST.isoformat()]
     assert row["checks"][0]["why"][0]["why"] == "no rule for it could judge: no sign-in was seen"
-    states[0] = judged.rule_state(LAST, burst, "evaluated")
-    judged.write(company, "rule_states", states, LAST)
-    assert rows_of(month(company))[0]["state"] == "operated"
+    judged.write(company, "rule_states", [judged.rule_state(LAST, rules[0].id, "evaluated"), *states[1:]], LAST)
+    assert rows_of(month(company))[0]["state"] == "operated", "one of them is enough"
