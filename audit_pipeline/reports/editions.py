@@ -45,6 +45,15 @@ _PARTS = {
     "state": "the state",
 }
 """parts of a report that a correction is told of, as the page names them"""
+_TOLD = {
+    "state": "the state",
+    "verdict": "sources",
+    "events": "sources",
+    "kpi": "KPIs",
+    "finding": "findings",
+    "effect": "fixes and effects",
+}
+"""parts of `differences.between` as a correction names them"""
 _METHOD_NOT_PRINTED = ("versions", "config_sha256")
 
 
@@ -188,12 +197,21 @@ def _read(lake: Lake, file: str) -> Report:
 
 
 def _corrects(previous: Edition, report: Report) -> dict[str, Any]:
-    """The edition that this one replaces, and the parts in which it differs."""
-    changed = [
-        name
-        for part, name in _PARTS.items()
-        if part in report and rfc8785.dumps(previous.report.get(part)) != rfc8785.dumps(report[part])
-    ]
+    """The edition that this one replaces, and the parts in which it differs.
+
+    Another version of the model has parts and columns that the one before lacks: that is no other number, and only words that both
+    print are compared.
+    """
+    before = previous.report
+    if before["v"] != report["v"]:
+        told = {_TOLD[row["part"]] for row in differences.between(before, report)}
+        changed = [name for name in dict.fromkeys(_PARTS.values()) if name in told]
+    else:
+        changed = [
+            name
+            for part, name in _PARTS.items()
+            if part in report and rfc8785.dumps(before.get(part)) != rfc8785.dumps(report[part])
+        ]
     return {"edition": previous.number, "changed": changed}
 
 

@@ -486,6 +486,31 @@ def test_a_fix_judged_otherwise_is_a_correction_and_an_older_model_is_none(compa
     assert [one for one in differences.between(old, after) if one["part"] == "effect"] == []
 
 
+def test_a_newer_form_of_the_report_corrects_no_number(company: Company) -> None:
+    report = build(company)
+    old = {
+        name: value
+        for name, value in report.items()
+        if name not in ("effects", "releases", "anomalies", "set_aside", "budget")
+    }
+    old = {
+        **old,
+        "v": 1,
+        "findings": [{**row, "shown": None, "n": row["n"]} for row in report["findings"]],
+        "decisions": [],
+    }
+    day = LAST.isoformat()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "render", lambda _: "<p>")
+        patch.setattr(tables, "csv_files", lambda _: {})
+        editions.publish(company.lake, "daily", day, old, clock=company.clock)
+    again = editions.publish(company.lake, "daily", day, report, clock=company.clock)
+    assert (again.number, again.report["corrects"]) == (2, {"edition": 1, "changed": []})
+    report["findings"][0]["n"] += 1
+    third = editions.publish(company.lake, "daily", day, {**report, "v": 3}, clock=company.clock)
+    assert third.report["corrects"] == {"edition": 2, "changed": ["findings"]}
+
+
 def test_effects_stand_in_the_csv_with_releases(company: Company) -> None:
     rows = [
         judged.effect(finding(MARA), propose(company, MARA, "=1+1"), "verified"),
