@@ -44,40 +44,12 @@ from sigma.types import (
     SpecialChars,
 )
 
+from audit_pipeline.detections.fields import CLOUDTRAIL, FIELDS, TEXT_FORMATS, Need, needs
 from audit_pipeline.lake.views import quote
 from audit_pipeline.ocsf.columns import COLUMNS, VIEW
 
-Fields = Mapping[str, str]
+__all__ = ["CLOUDTRAIL", "DuckDBBackend"]
 _BY_PATH = {column.path: column.name for column in COLUMNS if column.path}
-
-CLOUDTRAIL: Fields = {
-    "apiVersion": "api_version",
-    "awsRegion": "cloud_region",
-    "errorCode": "api_response_error",
-    "errorMessage": "api_response_error_message",
-    "eventID": "metadata_uid",
-    "eventName": "api_operation",
-    "eventSource": "api_service_name",
-    "eventType": "metadata_event_code",
-    "eventVersion": "metadata_log_version",
-    "readOnly": "x_read_only",
-    "requestID": "http_request_uid",
-    "sourceIPAddress": 'coalesce("src_endpoint_ip", "src_endpoint_hostname")',
-    "userAgent": "http_request_user_agent",
-    "userIdentity.accessKeyId": "actor_user_credential_uid",
-    "userIdentity.accountId": "actor_user_account_uid",
-    "userIdentity.arn": "CASE WHEN starts_with(actor_user_uid, 'arn:') THEN actor_user_uid END",
-    "userIdentity.invokedBy": "actor_invoked_by",
-    "userIdentity.principalId": "actor_user_uid_alt",
-    "userIdentity.sessionContext.attributes.mfaAuthenticated": "actor_session_is_mfa",
-    "userIdentity.sessionContext.sessionIssuer.arn": "actor_session_issuer",
-    "userIdentity.type": "actor_user_type",
-    "vpcEndpointId": "src_endpoint_uid",
-}
-"""CloudTrail's names to the columns (or SQL over columns) that hold just their value; all others are read from the record."""
-
-FIELDS: dict[str, Fields] = {"cloudtrail": CLOUDTRAIL}
-"""Names of each format; a format without an entry knows the event columns and paths into its JSON records."""
 
 
 class DuckDBBackend(TextQueryBackend):
@@ -105,6 +77,11 @@ class DuckDBBackend(TextQueryBackend):
         ]
         return " OR ".join(f"({part})" for part in parts)
 
+    def need(self, rule: SigmaRule) -> Need:
+        """The columns that must hold values for the rule ever to match."""
+        conditions = [parsed.parsed for parsed in rule.detection.parsed_condition]
+        return ("any", tuple(needs(condition, lambda field: self.column(field)[0]) for condition in conditions))
+
     def column(self, field: str) -> tuple[str, pa.DataType]:
         """SQL expression and type of a field.
 
@@ -116,6 +93,10 @@ class DuckDBBackend(TextQueryBackend):
             return f'"{name}"', VIEW[name].kind
         if field in self.fields:
             return name, pa.string()
+        if self.format_name in TEXT_FORMATS:
+            raise SigmaFeatureNotSupportedByBackendError(
+                f"field {field!r} is no event column, and records of {self.format_name} are text without fields"
+            )
         if field.startswith("x_") or (self.format_name is None and "." not in field):
             raise SigmaFeatureNotSupportedByBackendError(
                 f"field {field!r} is no event column; name one (docs: tables), or a path such as userIdentity.arn"

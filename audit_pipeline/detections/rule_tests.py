@@ -15,8 +15,10 @@ import pyarrow as pa
 import yaml
 
 from audit_pipeline.clock import UTC
+from audit_pipeline.detections import history
+from audit_pipeline.detections.rule import Rule
 from audit_pipeline.detections.run import detections
-from audit_pipeline.detections.sigma import Rule
+from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.ocsf.columns import VIEW, VIEW_SCHEMA
 
 
@@ -50,6 +52,7 @@ def _case(rule: Rule, kind: str, case: dict[str, Any]) -> str | None:
     with duckdb.connect(":memory:", config={"autoload_known_extensions": False}) as con:
         con.execute("SET TimeZone = 'UTC'")
         con.register("events", events(case["events"], rule.sources[0] if rule.sources else "test"))
+        con.register(history.TABLE, actor_days(case.get("history", []), case["day"]))
         found = detections(con, rule, case["day"])
     if kind == "negative":
         return f"found {len(found)} detection(s): {found[0]['explanation']}" if found else None
@@ -73,3 +76,14 @@ def events(described: list[dict[str, Any]], source: str) -> pa.Table:
             time = first + dt.timedelta(seconds=every * i)
             rows.append({"x_source": source, "x_line": len(rows), **columns, "time": time, "day": time.date()})
     return pa.Table.from_pylist(rows, schema=VIEW_SCHEMA)
+
+
+def actor_days(described: list[dict[str, Any]], day: dt.date) -> pa.Table:
+    """Rows of `actor_days` before a day: columns by name, `days: [first, last]` before it, `hours` as hour to acts; the rest is null."""
+    rows = []
+    for one in described:
+        first, last = one["days"]
+        hours = [one.get("hours", {}).get(hour, 0) for hour in range(24)]
+        columns = {name: value for name, value in one.items() if name != "days"} | {"hours": hours}
+        rows += [{**columns, "day": day - dt.timedelta(days=n)} for n in range(last, first + 1)]
+    return pa.Table.from_pylist(rows, schema=TABLES[history.TABLE].schema)

@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,16 +21,17 @@ import rfc8785
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import connect
-from audit_pipeline.detections.sigma import Rule, RuleError, load
+from audit_pipeline.detections import history, states
+from audit_pipeline.detections.rule import Rule, RuleError
+from audit_pipeline.detections.sigma import load
+from audit_pipeline.detections.windows import statement
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
 from audit_pipeline.privacy.names import conceal_for
 from audit_pipeline.settings import Settings
 
-MAX_REFS = 100
 SHOWN = 100
 """characters of a log value that an explanation shows"""
-_TARGET = "coalesce(user_name, resource_uid, resource_name, api_service_name, device_hostname)"
 
 
 def rules(settings: Settings) -> list[Rule]:
@@ -45,28 +45,44 @@ def rule_errors(settings: Settings) -> list[RuleError]:
 
 
 def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
-    """Compute and write the table `detections` of a day.
+    """Compute and write the tables `detections` and `rule_states` of a day.
 
-    A rule that fails does not stop the others: `table_metadata("detections", day)["rule_errors"]` names it, and `rule_errors`.
+    A rule that fails does not stop the others: `table_metadata("detections", day)["rule_errors"]` names it, and `rule_states`.
     """
-    from audit_pipeline.detections.templates import recurring_errors  # it needs words of this module
+    from audit_pipeline.detections.templates import recurring_errors  # it takes what this module has
 
     known, errors = load(settings)
     active = [rule for rule in known if rule.sources]
-    since = day - max([DAY, *(rule.timespan for rule in active)])
     rows: list[dict[str, Any]] = []
-    with connect(settings, lake, since=since, until=day, tables=["events", "completeness"]) as con:
+    told: list[dict[str, Any]] = [states.row(rule, day, 0, (), None) for rule in known if not rule.sources]
+    with connected(settings, lake, active, day) as con:
         verdicts, conceal = _verdicts(con, day), conceal_for(settings, lake, con, day)
+        evidence = states.Evidence(settings, lake, con, day)
         for rule in active:
+            used, reason = evidence.reason(rule)
             try:
-                rows += detections(con, rule, day, verdicts, conceal)
+                found = detections(con, rule, day, verdicts, conceal) if used else []
             except duckdb.Error as error:
-                errors.append(_broken(rule.file, error))
+                errors.append(_broken(rule, error))
+                continue
+            rows += found
+            told.append(states.row(rule, day, len(found), used, reason))
         rows += recurring_errors(settings, lake, con, day, conceal)
+    told += [states.broken(error, day) for error in errors]
+    told.sort(key=lambda row: (row["rule_id"], row["title"]))
     rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))
     table = pa.Table.from_pylist(rows, schema=TABLES["detections"].schema)
+    lake.write_table("rule_states", pa.Table.from_pylist(told, schema=TABLES["rule_states"].schema), day)
     lake.write_table("detections", table, day, metadata=_metadata(active, errors))
     return table
+
+
+def connected(settings: Settings, lake: Lake, active: list[Rule], day: dt.date) -> duckdb.DuckDBPyConnection:
+    """A connection that sees what the rules need for the day: events as far back as windows reach, actor-days before it."""
+    since = day - max([DAY, *(rule.span for rule in active)])
+    con = connect(settings, lake, since=since, until=day, tables=["events", "completeness"])
+    history.add_views(con, lake, active, day)
+    return con
 
 
 def detections(
@@ -84,8 +100,8 @@ def detections(
         duckdb.Error: the rule's SQL cannot be run, for example a regular expression that RE2 has not.
     """
     start = midnight(day)
-    values = {"since": start - rule.timespan, "start": start, "end": start + DAY}
-    found = con.sql(_sql(rule), params=values).to_arrow_table().to_pylist()
+    values = {"since": start - rule.span, "start": start, "end": start + DAY}
+    found = con.sql(statement(rule), params=values).to_arrow_table().to_pylist()
     return [_detection(rule, day, _concealed(row, conceal), verdicts or {}) for row in found]
 
 
@@ -93,47 +109,6 @@ def _concealed(row: dict[str, Any], conceal: Callable[[str], str]) -> dict[str, 
     """Group values, actor and target: the parts of a detection that somebody else wrote and people read."""
     named = [name for name in row if re.fullmatch(r"g\d+|x_actor|x_target", name) and isinstance(row[name], str)]
     return {**row, **{name: conceal(row[name]) for name in named}}
-
-
-def _sql(rule: Rule) -> str:
-    """One row a group; bound: `since` (where windows may begin), `start` and `end` of the day."""
-    groups = "".join(f", {sql} AS g{i}" for i, sql in enumerate(rule.groups.values()))
-    keys = [f"g{i}" for i in range(len(rule.groups))]
-    partition = f"PARTITION BY {', '.join(keys)}" if keys else ""
-    return f"""
-        WITH matched AS (
-            SELECT time, x_source, x_segment, x_line, metadata_uid, x_actor, {_TARGET} AS x_target, src_endpoint_ip,
-                greatest(coalesce("count", 1), 1) AS times{groups}
-            FROM events WHERE time >= $since AND time < $end AND ({rule.where})
-        ), hits AS ({_window(rule, partition)}
-        ), numbered AS (
-            SELECT *, row_number() OVER ({partition} ORDER BY time, x_source, x_segment, x_line) AS place FROM hits
-        )
-        SELECT {"".join(f"{key}, " for key in keys)}
-            sum(times)::BIGINT AS n, min(time) AS first_time, max(time) AS last_time,
-            CASE WHEN count(DISTINCT x_actor) = 1 THEN min(x_actor) END AS x_actor,
-            CASE WHEN count(DISTINCT x_target) = 1 THEN min(x_target) END AS x_target,
-            count(DISTINCT src_endpoint_ip) AS addresses, min(src_endpoint_ip) AS address,
-            list_sort(list(DISTINCT x_source)) AS sources,
-            list({{'source': x_source, 'segment': x_segment, 'line': x_line, 'uid': metadata_uid}} ORDER BY place)
-                FILTER (place <= {MAX_REFS}) AS refs
-        FROM numbered {f"GROUP BY {', '.join(keys)}" if keys else "HAVING count(*) > 0"}"""
-
-
-def _window(rule: Rule, partition: str) -> str:
-    """The events of the rule's hits: all, or those within a window that reached the threshold and ended on the day."""
-    if rule.threshold is None:
-        return "SELECT * FROM matched WHERE time >= $start"
-    span = f"INTERVAL {int(rule.timespan.total_seconds())} SECONDS"
-    return f"""
-            SELECT * EXCLUDE (seen, hit) FROM (
-                SELECT *, bool_or(seen >= {rule.threshold} AND time >= $start)
-                    OVER ({partition} ORDER BY time RANGE BETWEEN CURRENT ROW AND {span} FOLLOWING) AS hit
-                FROM (
-                    SELECT *, sum(times) OVER ({partition} ORDER BY time RANGE BETWEEN {span} PRECEDING AND CURRENT ROW) AS seen
-                    FROM matched
-                )
-            ) WHERE hit"""
 
 
 def _detection(rule: Rule, day: dt.date, row: dict[str, Any], verdicts: dict[str, str]) -> dict[str, Any]:
@@ -169,9 +144,22 @@ def explain(rule: Rule, group: dict[str, str | None], row: dict[str, Any]) -> st
         words.append(f"from {one_line(row['address'])}")
     elif row["addresses"] > 1:
         words.append(f"from {row['addresses']} addresses")
+    if rule.counted:
+        words.append(f"with {row['values']} different {rule.counted}")
     words.append(f"in {length(row['last_time'] - row['first_time'])}")
-    limit = "" if rule.threshold is None else f"; threshold {rule.threshold} in {length(rule.timespan)}"
-    return " ".join(words) + limit
+    return " ".join(words) + _limit(rule)
+
+
+def _limit(rule: Rule) -> str:
+    if rule.history is not None:
+        return f", {history.words(rule.history)}"
+    if rule.kind.startswith("temporal"):
+        joined = (", then " if rule.kind == "temporal_ordered" else " and ").join(base.name for base in rule.bases)
+        return f"; {joined.replace('_', ' ')} within {length(rule.timespan)}"
+    if rule.threshold is None or (rule.threshold == 1 and not rule.counted):
+        return ""
+    what = f" different {rule.counted}" if rule.counted else ""
+    return f"; threshold {rule.threshold}{what} in {length(rule.timespan)}"
 
 
 def one_line(value: str) -> str:
@@ -204,8 +192,8 @@ def _verdicts(con: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, str]:
     return dict(con.execute("SELECT source, verdict FROM completeness WHERE day = ?", [day]).fetchall())
 
 
-def _broken(file: Path, error: duckdb.Error) -> RuleError:
-    return RuleError(file, str(error).splitlines()[0])
+def _broken(rule: Rule, error: duckdb.Error) -> RuleError:
+    return RuleError(rule.file, str(error).splitlines()[0], rule.id)
 
 
 def _metadata(active: list[Rule], errors: list[RuleError]) -> dict[str, str]:

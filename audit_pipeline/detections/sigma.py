@@ -9,80 +9,34 @@ without correlation; else the actor), and `noise: exclude` (events that a noise 
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from sigma.collection import SigmaCollection
-from sigma.correlations import (
-    SigmaCorrelationCondition,
-    SigmaCorrelationConditionOperator,
-    SigmaCorrelationRule,
-    SigmaCorrelationType,
-)
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
 from audit_pipeline import formats
+from audit_pipeline.detections import correlation, history
 from audit_pipeline.detections.dialect import DuckDBBackend
-from audit_pipeline.errors import UserError
+from audit_pipeline.detections.fields import LOG_SOURCES
+from audit_pipeline.detections.rule import TESTS, Base, Rule, RuleError
 from audit_pipeline.lake.views import quote
 from audit_pipeline.settings import Settings
 
+__all__ = ["LEVELS", "SHIPPED", "Rule", "RuleError", "load", "read"]
 SHIPPED = Path(__file__).parent / "rules"
 FOLDER = "rules"
-TESTS = ".tests.yml"
 LEVELS = ("informational", "low", "medium", "high", "critical")
-MAX_TIMESPAN = dt.timedelta(days=7)
 _ACTOR = "coalesce(x_actor, actor_user_name, user_name, src_endpoint_ip)"
 _MALFORMED = (SigmaError, NotImplementedError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError)
 """What pySigma raises for rule files of the wrong shape; a broken file must not stop the others."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """the one in C reads the shipped rules in a tenth of the time"""
-
-
-class RuleError(UserError):
-    """A rule that cannot be run; names its file and why."""
-
-    def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(f"{file}: this rule was not run: {reason}")
-        self.file = file
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule as SQL over `events`; `groups` maps the names of its group key to SQL."""
-
-    id: str
-    title: str
-    level: str
-    version: str
-    """first 12 digits of the SHA-256 of its file: which text of the rule found something"""
-    file: Path
-    where: str
-    groups: dict[str, str]
-    sources: tuple[str, ...]
-    """configured sources that it applies to; a rule for a format that no source has applies to none"""
-    threshold: int | None = None
-    """least number of events within `timespan`; null where each event is a hit"""
-    timespan: dt.timedelta = dt.timedelta(0)
-    attack: tuple[str, ...] = ()
-    owner: str | None = None
-    counts: str = "events"
-    description: str = ""
-    runbook: str = ""
-    falsepositives: tuple[str, ...] = ()
-
-    @property
-    def tests(self) -> Path:
-        """The file with its test events."""
-        return self.file.with_name(self.file.name.rsplit(".", 1)[0] + TESTS)
 
 
 def load(settings: Settings) -> tuple[list[Rule], list[RuleError]]:
@@ -140,23 +94,27 @@ def _rule(file: Path, version: str, collection: SigmaCollection, settings: Setti
     if len(final) != 1:
         raise RuleError(file, f"it holds {len(final)} rules that stand for themselves; put each into a file of its own")
     top = final[0]
-    bases = [top] if isinstance(top, SigmaRule) else [reference.rule for reference in top.referenced_rules]
-    if not all(isinstance(base, SigmaRule) for base in bases):
-        raise RuleError(file, "a correlation over correlations is not supported")
-    parts = [_base(file, base, settings) for base in bases if isinstance(base, SigmaRule)]
     own = top.custom_attributes
-    shape = (
-        _window(file, top, parts[0][2]) if isinstance(top, SigmaCorrelationRule) else _single(file, own, parts[0][2])
-    )
+
+    def base(rule: SigmaRule, named: dict[str, str] | None) -> tuple[Base, DuckDBBackend]:
+        return _base(file, rule, settings, own, named)
+
+    if isinstance(top, SigmaCorrelationRule):
+        shape = correlation.parse(file, top, base)
+    else:
+        shape = {"bases": (base(top, None)[0],)}
+    past = history.parse(own["history"], settings.hours.zone) if "history" in own else None
+    if past is not None and isinstance(top, SigmaCorrelationRule):
+        raise RuleError(file, "history is for a rule without correlation")
+    tags = [*top.tags, *(tag for rule in collection.rules if rule is not top for tag in rule.tags)]
     return Rule(
         id=_id(file, top.id),
         title=" ".join(str(top.title or "").split()) or file.stem,
         level=top.level.name.lower() if top.level else "medium",
         version=version,
         file=file,
-        where=_of_noise(file, own, " OR ".join(f"({where})" for where, _, _ in parts)),
-        sources=tuple(sorted({source for _, sources, _ in parts for source in sources})),
-        attack=_attack([*top.tags, *(tag for base in bases for tag in base.tags)]),
+        history=past,
+        attack=_attack(tags),
         owner=_text(own.get("owner")) or None,
         counts=_text(own.get("counts")) or "events",
         description=_text(top.description),
@@ -182,16 +140,19 @@ def _id(file: Path, found: object) -> str:
     return str(found)
 
 
-def _base(file: Path, rule: SigmaRule, settings: Settings) -> tuple[str, tuple[str, ...], DuckDBBackend]:
-    """SQL, sources and dialect of a detection."""
+def _base(
+    file: Path, rule: SigmaRule, settings: Settings, own: dict[str, Any], named: dict[str, str] | None
+) -> tuple[Base, DuckDBBackend]:
+    """A selection and its dialect; `named` is the group key (names to fields), without it as the rule itself says."""
     format_name = _format(file, rule, settings)
     backend = DuckDBBackend(format_name)
     sources = tuple(name for name, one in settings.sources.items() if format_name in (None, one.format))
-    where = backend.where(rule)
+    where = _of_noise(file, own, backend.where(rule))
     if format_name is not None:
         listed = ", ".join(quote(name) for name in sources) or "NULL"
         where = f"x_source IN ({listed}) AND ({where})"
-    return where, sources, backend
+    groups = _single(file, own, backend) if named is None else {name: backend.text(to) for name, to in named.items()}
+    return Base(rule.name or rule.title or "", where, groups, format_name, sources, backend.need(rule)), backend
 
 
 def _format(file: Path, rule: SigmaRule, settings: Settings) -> str | None:
@@ -201,8 +162,8 @@ def _format(file: Path, rule: SigmaRule, settings: Settings) -> str | None:
     if not named or "ocsf" in named:
         return None
     known = {*formats.names(), *(one.format for one in settings.sources.values())}
-    for name in named:
-        if name in known:
+    for name in (LOG_SOURCES.get((source.product, source.service)), *named):
+        if name is not None and name in known:
             return name
     raise RuleError(
         file,
@@ -211,39 +172,14 @@ def _format(file: Path, rule: SigmaRule, settings: Settings) -> str | None:
     )
 
 
-def _single(file: Path, own: dict[str, Any], backend: DuckDBBackend) -> dict[str, Any]:
-    """A rule whose every event is a hit."""
+def _single(file: Path, own: dict[str, Any], backend: DuckDBBackend) -> dict[str, str]:
+    """The group key of a rule whose every event is a hit."""
     named = own.get("group_by")
     if named is None:
-        return {"groups": {"actor": _ACTOR}}
+        return {"actor": _ACTOR}
     if not isinstance(named, list) or not all(isinstance(field, str) for field in named):
         raise RuleError(file, "group_by must be a list of field names")
-    return {"groups": {field: backend.text(field) for field in named}}
-
-
-def _window(file: Path, rule: SigmaCorrelationRule, backend: DuckDBBackend) -> dict[str, Any]:
-    """An `event_count` correlation: at least so many events of a group within a time span."""
-    if rule.type is not SigmaCorrelationType.EVENT_COUNT:
-        raise RuleError(file, f"correlation {rule.type.name.lower()} is not supported; event_count is")
-    if len(rule.aliases):
-        raise RuleError(file, "correlation aliases are not supported; group by a field that all its rules have")
-    condition = rule.condition
-    if not isinstance(condition, SigmaCorrelationCondition):
-        raise RuleError(file, "an extended correlation condition is not supported")
-    least = {
-        SigmaCorrelationConditionOperator.GTE: math.ceil(condition.count),
-        SigmaCorrelationConditionOperator.GT: math.floor(condition.count) + 1,
-    }.get(condition.op)
-    if least is None:
-        raise RuleError(file, f"correlation condition {condition.op.name.lower()} is not supported; gt and gte are")
-    timespan = dt.timedelta(seconds=rule.timespan.seconds)
-    if timespan > MAX_TIMESPAN:
-        raise RuleError(file, f"its timespan {rule.timespan.spec} is longer than {MAX_TIMESPAN.days} days")
-    return {
-        "groups": {field: backend.text(field) for field in rule.group_by or []},
-        "threshold": max(least, 1),
-        "timespan": timespan,
-    }
+    return {field: backend.text(field) for field in named}
 
 
 def _attack(tags: Iterable[Any]) -> tuple[str, ...]:

@@ -268,7 +268,7 @@ def test_a_rule_that_fails_only_when_run_is_named_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"type": "value_count", "condition": {"gte": 3, "field": "src_endpoint_ip"}}, "value_count"),
+        ({"type": "value_sum", "condition": {"gte": 3, "field": "count"}}, "value_sum"),
         ({"condition": {"lt": 3}}, "lt is not supported"),
         ({"timespan": "60d"}, "longer than"),
         ({"rules": ["nobody"]}, "nobody"),
