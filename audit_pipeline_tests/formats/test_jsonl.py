@@ -283,7 +283,7 @@ def test_the_application_example() -> None:
     rows = _rows(_EXAMPLES / "app_requests.yaml", *records)
     assert [(row["type_uid"], row["status_id"]) for row in rows] == [(600302, 1), (600301, 2), (600801, 2), (600204, 1), (600203, 1), (600208, 1), (0, 0)]  # fmt: skip
     assert (rows[0]["api_operation"], rows[0]["api_service_name"], rows[0]["duration"], rows[0]["x_actor"], rows[0]["http_response_code"]) == ("GET /cart", "shop", 12, "ann", 200)  # fmt: skip
-    assert rows[2]["status_detail"] == "boom"
+    assert rows[2]["status_detail"] == "at x"
     for line in parse("jsonl", "\n".join(map(json.dumps, records)).encode(), mapping=_EXAMPLES / "app_requests.yaml").lines:  # fmt: skip
         assert faults(json.loads(line)) == []
 
