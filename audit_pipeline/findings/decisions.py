@@ -22,23 +22,14 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import Clock, rfc3339
 from audit_pipeline.errors import BusyError, LakeError, UsageError, UserError
-from audit_pipeline.findings.states import ACTIONS, allowed, state_of, words
+from audit_pipeline.findings import course, duties, signing
+from audit_pipeline.findings.payloads import Context, check
+from audit_pipeline.findings.states import ACTIONS, words
 from audit_pipeline.state import decisions as log
 
 NO_PREVIOUS = "0" * 64
 IDENTITIES = ("os", "claimed")
-_HASHED = (
-    "seq",
-    "finding_id",
-    "action",
-    "person",
-    "identity",
-    "recorded_at",
-    "effective_at",
-    "reason",
-    "payload",
-    "previous",
-)
+_LINKS = sa.select(log).where(log.c.action.in_(["duplicate", "reopen"])).order_by(log.c.seq)
 _TRIES = 40
 
 
@@ -72,6 +63,8 @@ def record(
     clock: Clock,
     payload: Mapping[str, Any] | None = None,
     effective_at: dt.datetime | None = None,
+    context: Context | None = None,
+    sign: signing.Signature | None = None,
 ) -> Decision:
     """Append a decision; safe when several processes do so at once (the one that comes second tries again).
 
@@ -85,21 +78,24 @@ def record(
         clock: tells when it is recorded.
         payload: what the action needs besides, such as `{"owner": "alice"}`.
         effective_at: when it took effect, where that was earlier.
+        context: what the log does not know; without it KPIs, scopes and other findings are not checked, and no team is a team of one.
+        sign: signs it; the identity is then `ssh`, and nothing is recorded unless the signature verifies.
 
     Raises:
         UsageError: the action is unknown, or lacks what it needs.
-        UserError: the finding's state does not allow it.
+        UserError: the finding's state does not allow it, somebody approves their own, or a signature does not verify.
         BusyError: other writers did not let go.
     """
-    content = dict(payload or {})
-    _check_request(action, person, identity, reason, content)
+    given = dict(payload or {})
+    _check_request(action, person, identity, reason, given)
     for attempt in range(_TRIES):
         now = clock.now()
+        content = check(action, given, now, context)
         values = {
             "finding_id": finding_id,
             "action": action,
             "person": person,
-            "identity": identity,
+            "identity": identity if sign is None else "ssh",
             "recorded_at": rfc3339(now),
             "effective_at": rfc3339(_effective(effective_at, now)),
             "reason": reason,
@@ -107,7 +103,7 @@ def record(
         }
         try:
             with engine.begin() as connection:
-                return _append(connection, values)
+                return _append(connection, values, context, sign)
         except sa.exc.IntegrityError:  # another writer took the number
             pass
         except sa.exc.OperationalError as error:
@@ -137,8 +133,6 @@ def _check_request(action: str, person: str, identity: str, reason: str, payload
         raise UsageError(f"{action}: nobody decides. Say who with --as.")
     if known.needs_reason and not reason.strip():
         raise UsageError(f"{action}: needs a reason; it is what others read later. Say it with --reason.")
-    if known.needs and not str(payload.get(known.needs) or "").strip():
-        raise UsageError(f"{action}: needs the {known.needs}.")
 
 
 def _effective(given: dt.datetime | None, now: dt.datetime) -> dt.datetime:
@@ -155,27 +149,48 @@ def _effective(given: dt.datetime | None, now: dt.datetime) -> dt.datetime:
     return given
 
 
-def _append(connection: sa.Connection, values: dict[str, Any]) -> Decision:
+def _append(
+    connection: sa.Connection, values: dict[str, Any], context: Context | None, sign: signing.Signature | None
+) -> Decision:
     # The last number first: whoever decides after this line takes the number that is wanted here, and this one starts again.
     last = connection.execute(sa.select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1)).first()
-    done = connection.execute(
-        sa.select(log.c.action).where(log.c.finding_id == values["finding_id"]).order_by(log.c.seq)
-    ).scalars()
-    state = state_of(done)
-    if values["action"] not in allowed(state):
-        raise UserError(
-            f"finding {values['finding_id']} is {words([state])}: {words([values['action']])} is not possible now. "
-            f"Possible: {words(allowed(state)) or 'nothing'}."
-        )
-    row = {**values, "seq": last.seq + 1 if last else 1, "previous": last.hash if last else NO_PREVIOUS}
+    wanted = sa.select(log).where(log.c.finding_id == values["finding_id"]).order_by(log.c.seq)
+    made = [_decision(dict(one)) for one in connection.execute(wanted).mappings()]
+    row = {
+        **values,
+        "seq": last.seq + 1 if last else 1,
+        "previous": last.hash if last else NO_PREVIOUS,
+        "signature": None,
+    }
+    course.check(row, made, context)
+    if row["action"] == "duplicate":
+        course.check_cycle([dict(one) for one in connection.execute(_LINKS).mappings()], row)
     row["hash"] = row_hash(row)
-    connection.execute(sa.insert(log).values(**row, signature=None))
+    if sign is not None:
+        row["signature"] = sign.over(signing.signed_text(row) or b"")
+        if signing.verified(row, sign.allowed) is None:
+            raise UserError(
+                f"{row['action']}: the signature does not verify for {row['person']!r} with {sign.allowed}. Say who signs with --as, and see "
+                f'that the file has a line such as: {row["person"]} namespaces="{signing.NAMESPACE}" ssh-ed25519 AAAA… Nothing was recorded.'
+            )
+    if row["action"] == "approve":
+        proposed, _ = duties.in_force(made) or (None, None)
+        if proposed is not None:
+            keys = sign.allowed if sign else signing.allowed_signers(context.settings) if context else None
+            duties.refuse_own(
+                duties.row(proposed),
+                row,
+                keys,
+                context.settings if context else None,
+                context.team if context else None,
+            )
+    connection.execute(sa.insert(log).values(**row))
     return _decision(row)
 
 
 def row_hash(row: Mapping[str, Any]) -> str:
     """SHA-256 of the row's canonical JSON (RFC 8785) without `hash` and `signature`, as hexadecimal digits."""
-    return hashlib.sha256(rfc8785.dumps({name: row[name] for name in _HASHED})).hexdigest()
+    return hashlib.sha256(rfc8785.dumps({name: row[name] for name in signing.HASHED})).hexdigest()
 
 
 def read(engine: sa.Engine, until: dt.datetime | None = None) -> list[Decision]:

@@ -47,7 +47,7 @@ def chain(engine: sa.Engine, n: int = 5) -> None:
 def test_a_stranger_can_recompute_the_chain_with_the_standards_alone(tmp_path: Path) -> None:
     engine = engine_in(tmp_path)
     chain(engine)
-    decide(engine, "assign", payload={"owner": "böb", "n": 1})
+    decide(engine, "comment", payload={"owner": "böb", "n": 1})
     with engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(sa.text("SELECT * FROM decisions ORDER BY seq")).mappings()]
     previous = "0" * 64
@@ -190,7 +190,7 @@ def test_of_two_people_who_acknowledge_at_once_one_is_refused(tmp_path: Path, mo
             decide(other, "acknowledge", person="bob")
         return allowed(state)
 
-    monkeypatch.setattr("audit_pipeline.findings.decisions.allowed", meanwhile)
+    monkeypatch.setattr("audit_pipeline.findings.course.allowed", meanwhile)
     with pytest.raises(UserError, match="is acknowledged"):
         decide(engine, "acknowledge")
     assert [one.person for one in read(engine)] == ["bob"]
@@ -218,7 +218,7 @@ def test_recorded_is_the_clocks_time_and_effective_may_be_earlier_only(tmp_path:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"action": "delete"}, "acknowledge, assign, comment, false-positive"),
+        ({"action": "delete"}, "accept, acknowledge, approve, assign, comment, duplicate, false-positive"),
         ({"identity": "ssh"}, "os, claimed"),
         ({"person": " "}, "who"),
         ({"action": "false_positive", "reason": " "}, "reason"),
@@ -242,14 +242,15 @@ def test_a_state_allows_only_its_actions(tmp_path: Path) -> None:
     engine = engine_in(tmp_path)
     decide(engine, "acknowledge")
     with pytest.raises(
-        UserError, match=r"is acknowledged: acknowledge is not possible now\. Possible: assign, comment, false-positive"
+        UserError,
+        match=r"is acknowledged: acknowledge is not possible now\. Possible: accept, assign, comment, duplicate, false-positive",
     ):
         decide(engine, "acknowledge")
     decide(engine, "acknowledge", finding="f2")
     decide(engine, "false_positive")
     for action in ("acknowledge", "false_positive", "assign"):
-        with pytest.raises(UserError, match="Possible: comment"):
-            decide(engine, action, payload={"owner": "x"})
+        with pytest.raises(UserError, match="Possible: comment, reopen"):
+            decide(engine, action, payload={"owner": "x"} if action == "assign" else {})
     decide(engine)
     assert [one.action for one in read(engine)] == ["acknowledge", "acknowledge", "false_positive", "comment"]
 

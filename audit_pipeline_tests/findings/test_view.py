@@ -286,7 +286,7 @@ def test_commands_decide_and_list(place: Place, monkeypatch: pytest.MonkeyPatch)
     assert len(list_findings(settings, team="cloud")) == 2
     assert list_findings(settings, team="network") == []
     assert [row["state"] for row in list_findings(settings, until=DAY)] == ["open", "open"]
-    with pytest.raises(UsageError, match="acknowledged, false_positive, open"):
+    with pytest.raises(UsageError, match="acknowledged, approved, duplicate, false_positive"):
         list_findings(settings, state="closed")
     with pytest.raises(UsageError, match="cloud, network, security"):
         list_findings(settings, team="none")
