@@ -9,6 +9,7 @@ from __future__ import annotations
 from audit_pipeline.reports import text
 from audit_pipeline.reports.asked import REFS_KEPT
 from audit_pipeline.reports.inputs import Inputs, Row
+from audit_pipeline.reports.watching import DETECTOR
 
 KIND = "anomaly"
 EVALUATED, NOT_EVALUATED, NOT_COMPUTED = "evaluated", "not_evaluated", "not_computed"
@@ -89,4 +90,4 @@ def not_judged(found: Row) -> list[Row]:
         else found["why"] or "no model has run"
     )
     detail = [text.spans(lacking)] if several else []
-    return [{"subject": "Anomalies", "kind": "table", "verdict": "unknown", "phrase": phrase, "detail": detail}]
+    return [{"subject": "Anomalies", "kind": DETECTOR, "verdict": "unknown", "phrase": phrase, "detail": detail}]

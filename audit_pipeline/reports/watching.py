@@ -8,6 +8,9 @@ from __future__ import annotations
 from audit_pipeline.reports import text
 from audit_pipeline.reports.inputs import Inputs, Row
 
+DETECTOR = "detector"
+"""kind of a row of what could not be judged: a rule or model that lacked what it needs. Alone it does not change a report's state:
+where a source is to blame the source does, and a rule for what a company does not log would ask for attention for ever."""
 TECHNIQUES = ("T1562", "T1070")
 """Impair Defenses and Indicator Removal (https://attack.mitre.org/techniques/T1562/, /T1070/), sub-techniques included"""
 
@@ -35,8 +38,11 @@ def _watches(tag: str) -> bool:
 
 
 def rules_not_judged(inputs: Inputs) -> list[Row]:
-    """The rules that were not evaluated on the day (or on some day of the period), as one row with a line a reason."""
-    lacking = [row for row in inputs.rule_states if row["state"] == "not_evaluated"]
+    """The rules that were not evaluated on the day (or on some day of the period), as one row with a line a reason.
+
+    Those that cannot be run at all have no version; they are told of as errors (`coverage.not_judged`).
+    """
+    lacking = [row for row in inputs.rule_states if row["state"] == "not_evaluated" and row["rule_version"]]
     if not lacking:
         return []
     by_reason: dict[str, dict[str, set[str]]] = {}
@@ -48,7 +54,7 @@ def rules_not_judged(inputs: Inputs) -> list[Row]:
     return [
         {
             "subject": text.count(len(rules), "rule", capital=True),
-            "kind": "rules",
+            "kind": DETECTOR,
             "verdict": "unknown",
             "phrase": f"{len(rules)} of {len(of)} not evaluated: {ordered[0][0]}"
             + (f", and {text.count(len(ordered) - 1, 'more reason')}" if len(ordered) > 1 else ""),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from audit_pipeline.reports import text
 from audit_pipeline.reports.coverage import WHOLE
 from audit_pipeline.reports.inputs import Row
+from audit_pipeline.reports.watching import DETECTOR
 
 STATE_WORDS = {"good": "Good", "attention": "Attention", "bad": "Bad"}
 
@@ -74,7 +75,7 @@ def state(report: Row) -> str:
     """`bad`: a day is missing, evidence is corrupt or a date has passed; `attention`: anything else that waits or was not judged.
 
     For a week or month: of any of its days; a review that was missed is `bad` too. `good` needs all sources judged whole, all
-    tables computed, no decision waiting and no KPI short of its target.
+    tables computed, no decision waiting and no KPI short of its target; rules and models that could not judge are named beside it.
     """
     verdicts = [row["today"]["verdict"] for row in report["sources"]]
     corrupt = any(
@@ -84,7 +85,8 @@ def state(report: Row) -> str:
     missed = any(row["state"] == "missed" for row in report.get("reviews", []))
     if "missing" in verdicts or corrupt or broken or missed or any(row["overdue"] for row in report["decisions"]):
         return "bad"
-    if report["decisions"] or report["not_judged"] or _off_target(report):
+    lacking = [row for row in report["not_judged"] if row["kind"] != DETECTOR]
+    if report["decisions"] or lacking or _off_target(report):
         return "attention"
     return "good"
 

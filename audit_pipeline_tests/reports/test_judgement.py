@@ -449,14 +449,29 @@ def test_rules_that_could_not_judge_are_one_line_with_their_reasons(company: Com
         judged.rule_state(LAST, "other", "not_applicable"),
     ]
     judged.write(company, "rule_states", rows, LAST)
-    (row,) = [one for one in build(company)["not_judged"] if one["kind"] == "rules"]
+    (row,) = [one for one in build(company)["not_judged"] if one["kind"] == "detector"]
     assert (row["subject"], row["phrase"]) == ("21 rules", f"21 of 22 not evaluated: {why}, and one more reason")
     assert [line.partition(":")[0] for line in row["detail"]] == [why, "18 of 30 days of history"]
     judged.write(company, "rule_states", rows[-2:], LAST)
-    assert not [one for one in build(company)["not_judged"] if one["kind"] == "rules"]
+    assert not [one for one in build(company)["not_judged"] if one["kind"] == "detector"]
 
 
 # evidence, editions, privacy ----------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_lacks_what_it_needs_is_named_and_alone_changes_no_state(good_company: Company) -> None:
+    assert build(good_company)["state"] == "good"
+    rows = [judged.rule_state(LAST, f"rule_{i}", "not_evaluated", f"no event has column {i}") for i in range(6)]
+    judged.write(good_company, "rule_states", rows, LAST)
+    report = build(good_company)
+    assert report["state"] == "good"
+    assert "6 of 6 not evaluated: no event has column 0, and five more reasons" in section(report, "sources")
+    assert "first 4 of 6" in section(report, "sources")
+    broken = {**rows[0], "rule_version": None, "title": "x.yml"}
+    judged.write(good_company, "rule_states", [broken, *rows[1:]], LAST)
+    assert [row["subject"] for row in build(good_company)["not_judged"]] == ["Five rules"], (
+        "what cannot be run is told of once, as an error"
+    )
 
 
 def test_the_head_of_the_decisions_stands_in_page_and_model_as_of_the_day(company: Company) -> None:
