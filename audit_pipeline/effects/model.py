@@ -151,7 +151,7 @@ def _fitted(days: _Days, design: Array, alpha: float) -> Any | None:
 
 
 def _dispersion(n: Array, mu: Array, free: int) -> float:
-    """alpha of variance mu + alpha mu², so that the squared Pearson residuals sum to their degrees of freedom; 0 where Poisson is enough."""
+    """Alpha of variance mu + alpha mu², so that the squared Pearson residuals sum to their degrees of freedom; 0 where Poisson is enough."""
     low, high = 0.0, 1e-6
 
     def excess(alpha: float) -> float:
