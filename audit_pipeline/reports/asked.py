@@ -10,9 +10,9 @@ import json
 import re
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.findings.states import CLOSED
 from audit_pipeline.reports.inputs import Inputs, Row
 
-CLOSED = frozenset({"verified", "false_positive", "duplicate", "accepted"})
 ASKS = {
     "open": ("acknowledge", "acknowledge, or mark as false positive"),
     "acknowledged": ("propose", "propose a fix, or accept the risk"),
@@ -64,7 +64,9 @@ def _finding(inputs: Inputs, row: Row) -> Row:
     detections = inputs.detections.get((row["rule_id"], row["group_key"]), [])
     now = rfc3339(inputs.settings.as_of(inputs.day))
     closed = row["state"] in CLOSED
-    overdue = not closed and row["due_at"] is not None and row["due_at"] < now
+    overdue = row["overdue"]
+    if overdue is None:
+        overdue = not closed and row["due_at"] is not None and row["due_at"] < now
     fix = _proposal(row["fix"])
     verb, ask = _ask({**row, "overdue": overdue, "fix": fix}, inputs) if row["shown"] is not False else (None, None)
     return {
