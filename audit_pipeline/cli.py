@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit_pipeline import __version__
+from audit_pipeline.cli_effects import effects
 from audit_pipeline.cli_findings import findings
 from audit_pipeline.cli_kpi import kpi
 from audit_pipeline.cli_noise import noise
 from audit_pipeline.cli_reveal import reveal
+from audit_pipeline.cli_rules import rules
 from audit_pipeline.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -320,7 +322,9 @@ def demo(
     )
 
 
+main.add_command(effects)
 main.add_command(findings)
 main.add_command(noise)
 main.add_command(kpi)
+main.add_command(rules)
 main.add_command(reveal)

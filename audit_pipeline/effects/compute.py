@@ -20,6 +20,8 @@ from audit_pipeline.effects import kinds
 from audit_pipeline.effects.changes import changes
 from audit_pipeline.effects.fixes import Fix, fixes
 from audit_pipeline.effects.judge import INCONCLUSIVE, INEFFECTIVE, PENDING, VERIFIED, Judgement, judge
+from audit_pipeline.effects.release_rows import release_rows
+from audit_pipeline.effects.releases import service_hours
 from audit_pipeline.effects.series import TABLES as READ
 from audit_pipeline.effects.series import Series, series, subject
 from audit_pipeline.effects.windows import Windows, windows
@@ -33,9 +35,10 @@ LOOK_BACK = 2 * 84 * DAY
 
 
 def effects(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> pa.Table:
-    """Compute and write the table `effects` of a day."""
+    """Compute and write the tables `service_hours` and `effects` of a day."""
     known = fixes(decisions.read(engine, settings.as_of(day)))
-    rows = [_row(settings, lake, fix, day) for fix in known]
+    service_hours(settings, lake, day)
+    rows = [*(_row(settings, lake, fix, day) for fix in known), *release_rows(settings, lake, day)]
     rows.sort(key=lambda row: (row["subject"], row["subject_id"], row["kind"]))
     table = pa.Table.from_pylist(rows, schema=TABLES["effects"].schema)
     lake.write_table("effects", table, day)

@@ -77,14 +77,16 @@ def estimate(before: Sequence[Point], after: Sequence[Point]) -> Estimate:
     return _two_counts(before, after)
 
 
-def trend_p(before: Sequence[Point], after: Sequence[Point]) -> tuple[float, float]:
-    """The step beside a straight trend through both windows: its sign (-1, 0, 1) and two-sided p.
-
-    A series that falls anyway falls without a step.
-    """
+def with_trend(before: Sequence[Point], after: Sequence[Point]) -> Estimate:
+    """The step beside a straight trend through both windows: a series that falls anyway falls without a step."""
     days = _Days.of(before, after)
     counted = min(sum(point.n for point in points) for points in (before, after)) >= FEW
-    found = (_regression(days, trend=True) if counted else None) or _log_linear(days)
+    return (_regression(days, trend=True) if counted else None) or _log_linear(days)
+
+
+def trend_p(before: Sequence[Point], after: Sequence[Point]) -> tuple[float, float]:
+    """The trend guard: sign (-1, 0, 1) of the step beside a trend, and its two-sided p."""
+    found = with_trend(before, after)
     return float(np.sign(math.log(found.ratio))) if found.ratio > 0 else -1.0, found.p
 
 
