@@ -29,6 +29,7 @@ def verify_all(
     engine = open_state(settings.state_url_resolved)
     try:
         problems += decisions.verify(engine)
+        problems += decisions.verify_signatures(engine, settings)
         decided = decisions.count(engine)
     finally:
         engine.dispose()

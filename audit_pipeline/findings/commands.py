@@ -15,16 +15,23 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import Clock, SystemClock
 from audit_pipeline.errors import UsageError
-from audit_pipeline.findings import decisions
+from audit_pipeline.findings import course, decisions, signing
 from audit_pipeline.findings.decisions import Decision
-from audit_pipeline.findings.states import CLOSED, STATES
+from audit_pipeline.findings.duties import in_force
+from audit_pipeline.findings.payloads import Context
+from audit_pipeline.findings.states import CLOSED, OPEN, STATES
 from audit_pipeline.findings.view import findings_table, show
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import open_state
 
 SHORTEST_PREFIX = 6
 _SHOWN = 10
+_JUDGED = (
+    "SELECT DISTINCT as_of, verdict, subject_id FROM effects WHERE subject = 'remediation' AND subject_id LIKE ? "
+    "AND verdict IN ('verified', 'ineffective', 'inconclusive') ORDER BY ALL"
+)
 
 
 def list_findings(
@@ -34,8 +41,10 @@ def list_findings(
     state: str | None = None,
     team: str | None = None,
     until: dt.date | None = None,
+    owner: str | None = None,
+    overdue: bool = False,
 ) -> list[dict[str, Any]]:
-    """The findings, worst first: of a state or a team where one is given, as of a day where one is given.
+    """The findings, worst first: of a state, team or owner where one is given, as of a day where one is given, or overdue ones alone.
 
     Raises:
         UsageError: there is no such state or team.
@@ -51,8 +60,20 @@ def list_findings(
         for row in rows
         if state in (None, row["state"])
         and team in (None, row["team"])
+        and (owner is None or _is_of(settings, row["owner"], owner))
+        and (not overdue or row["overdue"])
         and (include_closed or state is not None or row["state"] not in CLOSED)
     ]
+
+
+def me() -> str:
+    """The operating system's user."""
+    return _user()
+
+
+def _is_of(settings: Settings, owner: str | None, person: str) -> bool:
+    """Whether a finding is a person's, or that of a team of which the person is a member."""
+    return owner == person or (owner in settings.teams and person in settings.teams[str(owner)].members)
 
 
 def show_finding(settings: Settings, prefix: str, *, until: dt.date | None = None) -> dict[str, Any]:
@@ -63,7 +84,7 @@ def show_finding(settings: Settings, prefix: str, *, until: dt.date | None = Non
     """
     with _opened(settings) as (lake, engine):
         rows = findings_table(settings, lake, engine, until).to_pylist()
-        return show(settings, lake, engine, _find(rows, prefix), until)
+        return show(settings, lake, engine, find(rows, prefix), until)
 
 
 def acknowledge(
@@ -109,6 +130,8 @@ def decide(
     person: str | None = None,
     clock: Clock | None = None,
     payload: dict[str, Any] | None = None,
+    effective_at: dt.datetime | None = None,
+    sign: str | None = None,
 ) -> Decision:
     """Record a decision about the finding whose id begins with `prefix`.
 
@@ -119,24 +142,53 @@ def decide(
         reason: why.
         person: who decides, recorded as `claimed`; `None`: the operating system's user, recorded as `os`.
         clock: when; `None`: the machine's, also where nights are simulated, as a person decides now.
-        payload: what the action needs besides.
+        payload: what the action needs besides (`payloads`); without `proposal` the one in force is meant.
+        effective_at: when it took effect, where that was earlier.
+        sign: file of the SSH key to sign with, empty for the person's usual one; recorded as `ssh`.
 
     Raises:
         UsageError: no such finding or action, or something that the action needs is missing.
-        UserError: the finding's state does not allow it.
+        UserError: the finding's state does not allow it, somebody approves their own, or the signature does not verify.
     """
+    action, content = action.replace("-", "_"), dict(payload or {})
     with _opened(settings) as (lake, engine):
         rows = findings_table(settings, lake, engine, None).to_pylist()
+        finding = find(rows, prefix)
+        if action == "duplicate" and content.get("of"):
+            content["of"] = find(rows, str(content["of"]))
+        made = [one for one in decisions.read(engine) if one.finding_id == finding]
+        proposed = (in_force(made) or (None, None))[0]
+        if action in ("approve", "reject", "implement") and not content.get("proposal") and proposed:
+            content["proposal"] = proposed.seq
+        clock = clock or SystemClock()
         return decisions.record(
             engine,
-            finding_id=_find(rows, prefix),
-            action=action.replace("-", "_"),
+            finding_id=finding,
+            action=action,
             person=_user() if person is None else person,
             identity="os" if person is None else "claimed",
             reason=reason,
-            clock=clock or SystemClock(),
-            payload=payload,
+            clock=clock,
+            payload=content,
+            effective_at=effective_at,
+            context=context(settings, lake, rows, finding, made, clock.now()),
+            sign=None if sign is None else signing.signer(settings, sign or None),
         )
+
+
+def context(
+    settings: Settings, lake: Lake, rows: list[dict[str, Any]], finding: str, made: list[Decision], now: dt.datetime
+) -> Context:
+    """What the log of decisions does not know about a finding: other findings, its team, verdicts of its fixes, and whether it came back."""
+    row = next(row for row in rows if row["finding_id"] == finding)
+    with connect(lake, tables=["effects"]) as con:
+        judged = con.execute(_JUDGED, [f"{finding}:%"]).fetchall()
+    events: list[course.Event] = [
+        (at, verdict, int(str(subject).rpartition(":")[2])) for at, verdict, subject in judged if at <= now
+    ]
+    if row["state"] == OPEN and course.state_at(made, events, now) == "verified":
+        events.append((now, "recurred", None))  # only detections tell, and the view has asked them
+    return Context(settings, frozenset(row["finding_id"] for row in rows), row["team"], tuple(events))
 
 
 def _user() -> str:
@@ -155,7 +207,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Lake, sa.Engine]]:
         engine.dispose()
 
 
-def _find(rows: list[dict[str, Any]], prefix: str) -> str:
+def find(rows: list[dict[str, Any]], prefix: str) -> str:
     """The id of the one finding that begins with `prefix`."""
     if len(prefix) < SHORTEST_PREFIX:
         raise UsageError(f"finding {prefix!r}: give at least {SHORTEST_PREFIX} digits of its id. {_existing(rows)}")

@@ -25,6 +25,7 @@ from audit_pipeline.errors import BusyError, LakeError, UsageError, UserError
 from audit_pipeline.findings import course, duties, signing
 from audit_pipeline.findings.payloads import Context, check
 from audit_pipeline.findings.states import ACTIONS, words
+from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions as log
 
 NO_PREVIOUS = "0" * 64
@@ -235,6 +236,11 @@ def verify(engine: sa.Engine, known_head: tuple[int, str] | None = None) -> list
         seen = hashes.get(known_head[0], "nothing")
         problems.append(_problem("other_head", known_head[0], f"the kept hash is {known_head[1]}, the log has {seen}"))
     return problems
+
+
+def verify_signatures(engine: sa.Engine, settings: Settings) -> list[dict[str, Any]]:
+    """Decisions that say or bear a signature which does not verify today, each as a problem `bad_signature`."""
+    return [_problem("bad_signature", seq, why) for seq, why in duties.bad_signatures(_rows(engine), settings)]
 
 
 def _digest(row: Mapping[str, Any]) -> str:

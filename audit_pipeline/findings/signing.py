@@ -47,7 +47,10 @@ class Verified(NamedTuple):
 class Signature(Protocol):
     """Where a signature comes from, and whose keys count."""
 
-    allowed: Path
+    @property
+    def allowed(self) -> Path:
+        """The file of keys that it is checked against."""
+        ...
 
     def over(self, text: bytes) -> str:
         """The signature (armored) over a text."""
