@@ -10,17 +10,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import rfc8785
 import sqlalchemy as sa
 
+from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.detections.run import one_line, short_hash
-from audit_pipeline.detections.sigma import LEVELS, Rule, load
+from audit_pipeline.detections.sigma import Rule, load
 from audit_pipeline.findings import decisions
+from audit_pipeline.findings.budget import Candidate, choose
 from audit_pipeline.findings.decisions import Decision
-from audit_pipeline.findings.states import CLOSED, OPEN, after
+from audit_pipeline.findings.risk import order, risk, severity_of
+from audit_pipeline.findings.spells import way
+from audit_pipeline.findings.states import CLOSED
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import FINDINGS_SCHEMA
 from audit_pipeline.lake.views import connect
@@ -34,12 +39,28 @@ DUE = {
     "informational": dt.timedelta(days=90),
 }
 """Time from detection to the day a finding should be dealt with."""
+RECURRING, RELEASE_WORSE = "recurring_error", "release_worse"
+WORSE_LEVEL = "medium"
+"""severity of a release that made errors rise"""
 
 
 _GROUPS = """
-    SELECT rule_id, group_key, min(first_time) AS first_time, min(day) AS first_day, sum(n)::BIGINT AS n,
-        list(DISTINCT level) AS levels, list_sort(list_distinct(flatten(list(sources)))) AS sources
-    FROM detections GROUP BY rule_id, group_key"""
+    WITH found AS (
+        SELECT rule_id, group_key, kind, day, level, d.x_actor, d.sources, d.n, d.first_time, d.verdict, a.x_actor_kind,
+            coalesce(a.privileged, 0) > 0 AS privileged
+        FROM detections d LEFT JOIN actor_days a USING (day, x_actor)
+    )
+    SELECT rule_id, group_key, first(kind ORDER BY day) AS kind, min(first_time) AS first_time, sum(n)::BIGINT AS n,
+        last(x_actor ORDER BY day) FILTER (x_actor IS NOT NULL) AS x_actor,
+        last(x_actor_kind ORDER BY day) FILTER (x_actor_kind IS NOT NULL) AS x_actor_kind,
+        list({'day': day, 'level': level, 'sources': sources, 'verdict': verdict, 'x_actor_kind': x_actor_kind,
+            'privileged': privileged} ORDER BY day) AS detections
+    FROM found GROUP BY rule_id, group_key"""
+_EFFECTS = """
+    SELECT subject, subject_id, effect_id, kind, verdict, as_of, after_start FROM effects WHERE verdict <> 'pending'
+    QUALIFY row_number() OVER (PARTITION BY subject, subject_id, kind, verdict ORDER BY as_of) = 1
+    ORDER BY as_of, subject_id, kind"""
+_TEMPLATES = "SELECT service, template_id, arg_max(template, day) FROM error_templates GROUP BY ALL"
 _DETECTIONS = "SELECT * FROM detections WHERE rule_id = ? AND group_key = ? ORDER BY day"
 
 
@@ -51,16 +72,32 @@ def finding_id(rule_id: str, group_key: str) -> str:
 def findings_table(settings: Settings, lake: Lake, engine: sa.Engine, until: dt.date | None) -> pa.Table:
     """The findings as they stood at the as-of of `until`; `None`: of all days, with all decisions.
 
-    Rows are sorted by severity (worst first), then by the first day and id.
+    Rows are sorted by severity (worst first), people before services, then by risk, first day and id (`risk.order`).
     """
-    moment = None if until is None else settings.as_of(until)
+    made = decisions.read(engine, None if until is None else settings.as_of(until))
     decided: defaultdict[str, list[Decision]] = defaultdict(list)
-    for decision in decisions.read(engine, moment):
+    for decision in made:
         decided[decision.finding_id].append(decision)
-    titles = {rule.id: rule for rule in load(settings)[0]}
-    rows = [_finding(settings, titles, group, decided) for group in _groups(lake, until)]
-    rows.sort(key=lambda row: (-LEVELS.index(row["severity"]), row["detected_at"], row["finding_id"]))
+    groups, effects, templates = _stored(lake, until)
+    judged: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for effect in effects:
+        if effect["subject"] == "remediation":
+            judged[effect["subject_id"].rpartition(":")[0]].append(effect)
+    facts = _Facts(settings, _moment(settings, lake, until, made), {rule.id: rule for rule in load(settings)[0]}, decided, judged, templates)  # fmt: skip
+    found = [_finding(facts, group) for group in groups]
+    held = choose([candidate for _, candidate in found], settings.budgets, settings.as_of)
+    rows = [_shown(row, candidate, held.get(row["finding_id"])) for row, candidate in found]
+    _follow_duplicates(rows, decided)
+    rows.sort(key=order)
     return pa.Table.from_pylist(rows, schema=FINDINGS_SCHEMA)
+
+
+def _moment(settings: Settings, lake: Lake, until: dt.date | None, made: list[Decision]) -> dt.datetime | None:
+    """As of when: of the day, else of the last day that is stored or the last decision, whichever is later."""
+    if until is not None:
+        return settings.as_of(until)
+    known = [settings.as_of(day) for day in lake.days("detections")[-1:]] + [one.recorded_at for one in made]
+    return max(known, default=None)
 
 
 def show(
@@ -85,58 +122,118 @@ def show(
     }
 
 
-def _groups(lake: Lake, until: dt.date | None) -> list[dict[str, Any]]:
-    """Detections by rule and group key."""
-    with connect(lake, until=until, tables=["detections"]) as con:
-        return list(con.sql(_GROUPS).to_arrow_table().to_pylist())
+@dataclass(frozen=True)
+class _Facts:
+    """What all findings of a table are made from."""
+
+    settings: Settings
+    moment: dt.datetime | None
+    rules: dict[str, Rule]
+    decided: dict[str, list[Decision]]
+    judged: dict[str, list[dict[str, Any]]]
+    templates: dict[tuple[str, str], str]
 
 
-def _finding(
-    settings: Settings, rules: dict[str, Rule], group: dict[str, Any], decided: dict[str, list[Decision]]
-) -> dict[str, Any]:
-    rule = rules.get(group["rule_id"])
+def _stored(
+    lake: Lake, until: dt.date | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[tuple[str, str], str]]:
+    """Detections by rule and group key, releases that were judged worse among them; judged effects; texts of error templates."""
+    with connect(lake, until=until, tables=["detections", "actor_days", "effects", "error_templates"]) as con:
+        groups = con.sql(_GROUPS).to_arrow_table().to_pylist()
+        effects = con.sql(_EFFECTS).to_arrow_table().to_pylist()
+        texts: dict[tuple[str, str], str] = {}
+        if any(group["kind"] == RECURRING for group in groups):
+            texts = {(service, identifier): text for service, identifier, text in con.sql(_TEMPLATES).fetchall()}
+    return groups + _worse(effects), effects, texts
+
+
+def _worse(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Releases judged worse, in the shape of grouped detections: one a release, on the first day that says so."""
+    found: dict[str, dict[str, Any]] = {}
+    for effect in effects:
+        if effect["subject"] != "release" or effect["verdict"] != "worse" or effect["subject_id"] in found:
+            continue
+        service, _, version = effect["subject_id"].partition("@")
+        day = effect["as_of"].date() - DAY  # an as-of lies in the night after its day
+        one = {
+            "day": day,
+            "level": WORSE_LEVEL,
+            "sources": [],
+            "verdict": None,
+            "x_actor_kind": None,
+            "privileged": False,
+        }
+        found[effect["subject_id"]] = {
+            "rule_id": RELEASE_WORSE,
+            "kind": RELEASE_WORSE,
+            "group_key": rfc8785.dumps({"service": service, "version": version}).decode(),
+            "first_time": effect["as_of"] if effect["after_start"] is None else midnight(effect["after_start"]),
+            "n": 1,
+            "x_actor": None,
+            "x_actor_kind": None,
+            "effect_id": effect["effect_id"],
+            "detections": [one],
+        }
+    return list(found.values())
+
+
+def _finding(facts: _Facts, group: dict[str, Any]) -> tuple[dict[str, Any], Candidate]:
+    settings, rule, known = facts.settings, facts.rules.get(group["rule_id"]), group["detections"]
     key = json.loads(group["group_key"])
-    severity = max(group["levels"], key=LEVELS.index)
-    detected_at = settings.as_of(group["first_day"])
+    severity, detected_at = severity_of(known), settings.as_of(known[0]["day"])
     identifier = finding_id(group["rule_id"], group["group_key"])
-    team = team_of(settings, key, group["sources"], rule.owner if rule else None)
-    return {
+    sources = sorted({source for one in known for source in one["sources"] or []})
+    team = team_of(settings, key, sources, rule.owner if rule else None)
+    detected = sorted({settings.as_of(one["day"]) for one in known})
+    went = way(facts.decided.get(identifier, []), facts.judged.get(identifier, []), detected, facts.moment, team)
+    row = {
         **dict.fromkeys(FINDINGS_SCHEMA.names),
+        **{
+            name: group[name] for name in ("rule_id", "group_key", "kind", "first_time", "n", "x_actor", "x_actor_kind")
+        },
         "finding_id": identifier,
-        "rule_id": group["rule_id"],
-        "group_key": group["group_key"],
-        "title": _title(group["rule_id"], rule, key),
+        "title": _title(group, rule, key, facts.templates),
         "team": team,
-        "owner": team,
         "severity": severity,
-        "first_time": group["first_time"],
         "detected_at": detected_at,
-        "due_at": detected_at + DUE[severity],
-        "reopened": 0,
-        "n": group["n"],
-        **_decided(decided.get(identifier, []), team),
+        "due_at": max([detected_at, *went.openings]) + DUE[severity],
+        **went.row,
     }
+    row["effect_id"] = row["effect_id"] or group.get("effect_id")
+    waiting = row["state"] not in CLOSED and row["state"] != "implemented"
+    row["overdue"] = bool(waiting and facts.moment and facts.moment > row["due_at"])
+    row["risk"], row["risk_terms"] = risk(known, reopened=row["reopened"], overdue=row["overdue"])
+    row["approval"] = None if row["approved_by"] is None else "asserted"  # until signatures are verified
+    return row, Candidate(identifier, group["kind"], team, known, went.openings, went.decided)
 
 
-def _decided(made: Iterable[Decision], team: str | None) -> dict[str, Any]:
-    """State, times and owner that the decisions gave; `identity` is how we know who made the last one that changed the state."""
-    row: dict[str, Any] = {"state": OPEN, "owner": team, "acknowledged_at": None, "closed_at": None, "identity": None}
-    for decision in made:
-        before, row["state"] = row["state"], after(row["state"], decision.action)
-        if decision.action == "assign":
-            row["owner"] = json.loads(decision.payload).get("owner")
-        if row["state"] != before:
-            row["identity"] = decision.identity
-        if row["acknowledged_at"] is None and decision.action == "acknowledge":
-            row["acknowledged_at"] = decision.recorded_at
-        if row["state"] in CLOSED and row["closed_at"] is None:
-            row["closed_at"] = decision.recorded_at
-    return row
+def _shown(row: dict[str, Any], candidate: Candidate, held_back: str | None) -> dict[str, Any]:
+    """What somebody decided about in its last spell is known, and shown."""
+    known = max(candidate.decided, default=None)
+    if known is not None and known >= max(candidate.openings, default=known):
+        held_back = None
+    return {**row, "shown": held_back is None, "held_back": held_back}
+
+
+def _follow_duplicates(rows: list[dict[str, Any]], decided: dict[str, list[Decision]]) -> None:
+    """A duplicate has the owner and the due date of the finding that it repeats."""
+    by_id = {row["finding_id"]: row for row in rows}
+    for row in rows:
+        seen, target = {row["finding_id"]}, row
+        while target["state"] == "duplicate":
+            said = [one for one in decided[target["finding_id"]] if one.action == "duplicate"]
+            following = by_id.get(json.loads(said[-1].payload).get("of", "")) if said else None
+            if following is None or following["finding_id"] in seen:
+                break
+            seen.add(following["finding_id"])
+            target = following
+        row["owner"], row["due_at"] = target["owner"], target["due_at"]
 
 
 def team_of(settings: Settings, key: dict[str, Any], sources: list[str], hint: str | None) -> str | None:
     """Who owns it: the service in the group key, a source by `owns`, a source's team, else the rule's own hint where it is a team."""
-    wanted = [f"service:{key['api_service_name']}"] if key.get("api_service_name") else []
+    service = key.get("api_service_name") or key.get("service")
+    wanted = [f"service:{service}"] if service else []
     wanted += [f"source:{source}" for source in sources]
     for name in wanted:
         for team, section in settings.teams.items():
@@ -148,10 +245,18 @@ def team_of(settings: Settings, key: dict[str, Any], sources: list[str], hint: s
     return hint if hint in settings.teams else None
 
 
-def _title(rule_id: str, rule: Rule | None, key: dict[str, Any]) -> str:
-    """The rule's title and whom it is about, in one printable line."""
-    about = ", ".join(one_line(value) for value in key.values() if value is not None)
-    title = rule.title if rule else f"Rule {rule_id} (no longer there)"
+def _title(group: dict[str, Any], rule: Rule | None, key: dict[str, Any], templates: dict[tuple[str, str], str]) -> str:
+    """What it is and whom it is about, in one printable line."""
+    kind, said = group["kind"], {name: one_line(str(value)) for name, value in key.items() if value is not None}
+    if kind == "anomaly":
+        return f"Unusual day of {said.get('actor', 'nobody named')}"
+    if kind == RECURRING:
+        text = templates.get((key.get("service", ""), key.get("template", "")), said.get("template", ""))
+        return f"Recurring error in {said.get('service', 'a service without a name')}: {one_line(text)}"
+    if kind == RELEASE_WORSE:
+        return f"Release {said['version']} of {said['service']} made errors rise"
+    about = ", ".join(said.values())
+    title = rule.title if rule else f"Rule {group['rule_id']} (no longer there)"
     return f"{title}: {about}" if about else title
 
 
