@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from audit_pipeline.clock import DAY, SimulatedClock
@@ -28,6 +31,10 @@ _PATIENCE = 5
 """Days after a case's end on which people still wait for a finding of it."""
 _OWN = "fix_without_effect"
 """The fix whose proposer tries to approve it, which is refused"""
+_ASSERTED = "fix_nobody_can_judge"
+"""The fix that is approved without a signature"""
+_SIGNED = ("propose", "approve", "implement", "accept")
+_KEYS = "keys"
 _WHY = {
     "guessing_that_succeeds": "Asked the account's owner by phone: it was not them. Sessions ended, password changed.",
     "insider_at_night": "The manager knows of no task that needs this; the person is asked together with HR.",
@@ -72,6 +79,7 @@ class People:
         self._settings, self._lake = settings, Lake.open(settings.lake_url)
         self._matters = [_Matter(case) for case in plot.cases.all if case.decisions]
         self._who = _deciders(company)
+        self._signers = _signers(settings, self._who)
         self.recorded = 0
         self.remarks: list[Remark] = []
 
@@ -123,10 +131,11 @@ class People:
 
         now = moment(day, _SLOTS[action] * 3600 + minute * 60)
         payload = self._payload(matter, action, day, other)
+        unsigned = action not in _SIGNED or (action == "approve" and matter.case.kind == _ASSERTED)
         try:
             made = decisions.record(
                 engine, finding_id=matter.finding or "", action=action, person=person.account, identity="claimed", reason=_reason(matter.case, action),
-                clock=SimulatedClock(now), payload=payload, effective_at=_effective(matter.case, action, now),
+                clock=SimulatedClock(now), payload=payload, effective_at=_effective(matter.case, action, now), sign=None if unsigned else self._signers.get(person.account),
             )  # fmt: skip
         except UserError as error:
             self.remarks.append(Remark(day, matter.case.kind, action, str(error)))
@@ -191,3 +200,27 @@ def _reason(case: Case, action: str) -> str:
 def _deciders(company: Company) -> list[Actor]:
     """Six people of the teams that the pipeline mails."""
     return [person for person in company.people if person.role in ("sre", "admin")][:6]
+
+
+def _signers(settings: Settings, people: list[Actor]) -> dict[str, Any]:
+    """A new key for each, and the file that says so; none where the machine has no `ssh-keygen`."""
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        return {}
+    from audit_pipeline.findings.signing import NAMESPACE, Signer, allowed_signers
+
+    folder, allowed = settings.root / _KEYS, allowed_signers(settings)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found: dict[str, Any] = {}
+    lines = []
+    for person in people:
+        key = folder / person.account
+        if not key.exists():
+            subprocess.run(  # noqa: S603 - our own arguments
+                [program, "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(key)], check=True, timeout=30
+            )
+        public = Path(f"{key}.pub").read_text(encoding="ascii").split()
+        lines.append(f'{person.account} namespaces="{NAMESPACE}" {public[0]} {public[1]}\n')
+        found[person.account] = Signer(key, allowed)
+    allowed.write_text("".join(lines), encoding="ascii")
+    return found

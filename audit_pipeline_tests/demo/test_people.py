@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.config import write_config
 from audit_pipeline.demo.people import People
 from audit_pipeline.demo.planted import Case
-from audit_pipeline.findings import decisions
+from audit_pipeline.findings import decisions, duties, signing
 from audit_pipeline.findings.view import finding_id
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
@@ -122,5 +123,21 @@ def test_the_fix_is_proposed_before_its_day_and_what_is_refused_is_remarked_once
             assert one.person != proposed.person
         if one.action == "implement":
             assert one.effective_at.date() == case.fix.day
-    if "propose" in done:
-        assert [one.action for one in office.people.remarks] == ["approve"], "one's own proposal"
+    assert done == ["acknowledge", "propose", "approve", "implement"]
+    assert [one.action for one in office.people.remarks] == ["approve"], "one's own proposal"
+
+
+def test_signed_decisions_verify(office: Office) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen: decisions are not signed here")
+    signed = office.case("fix_that_works")
+    assert signed.fix is not None
+    day = signed.first.date() + 2 * DAY
+    office.found(day, "recurring_error", {"service": signed.services[0], "template": "t1"}, f"{signed.about[0]} <*>")
+    made = office.work(day, signed.fix.day)
+    assert {one.action: one.identity for one in made} == {"acknowledge": "claimed", "propose": "ssh", "approve": "ssh", "implement": "ssh"}  # fmt: skip
+    keys = signing.allowed_signers(office.settings)
+    for one in made:
+        verified = signing.verified(duties.row(one), keys)
+        assert (verified.person if verified else None) == (one.person if one.identity == "ssh" else None)
+    assert decisions.verify(office.engine) == []
