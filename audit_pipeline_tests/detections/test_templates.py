@@ -15,6 +15,8 @@ from audit_pipeline.detections._drain import line
 from audit_pipeline.detections._recurring import surprise
 from audit_pipeline.detections.run import detect
 from audit_pipeline.detections.templates import LEFT_OUT, recurring_errors
+from audit_pipeline.kpis.catalogue import catalogue
+from audit_pipeline.kpis.compute import numbers
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.settings import Settings
@@ -286,3 +288,24 @@ def test_surprise_has_a_poisson_floor_and_grows_with_what_was_usual() -> None:
     assert surprise(20, [5] * 28) < exact  # a mean from few days is less certain
     assert surprise(40, [0, 60, 5, 0, 80, 3, 0, 2, 55, 1]) < 2  # bursts are its habit
     assert surprise(12, [0] * 10) > surprise(12, [2] * 10) > surprise(12, [8] * 10)
+
+
+def test_the_kpi_is_the_share_of_errors_seen_on_two_days_before(tmp_path: Path) -> None:
+    settings, lake = make(tmp_path)
+    history(settings, lake, days=1, text="disk {i} is slow")
+    kpi = {"recurring_error_share": catalogue()["recurring_error_share"]}
+
+    def measured(day: dt.date) -> dict[str, tuple[Any, Any, Any]]:
+        rows, _, errors = numbers(settings, lake, day, kpi)
+        assert errors == []
+        return {row["scope"]: (row["value"], row["n"], row["population"]) for row in rows}
+
+    other = "region lost its contact"
+    night(settings, lake, DAY, [*ordinary(DAY, n=6), error(other, at(7))])
+    assert measured(DAY) == {"all": (0.0, 0, 7), "service:shop": (0.0, 0, 7)}  # one day before is not yet recurring
+    nxt = DAY + ONE
+    night(settings, lake, nxt, [*ordinary(nxt, n=6), error(other, at(7, day=nxt)), error(other, at(7, day=nxt), api_service_name="cart")])  # fmt: skip
+    assert measured(nxt) == {"all": (0.75, 6, 8), "service:cart": (0.0, 0, 1), "service:shop": (6 / 7, 6, 7)}
+    quiet = nxt + ONE
+    night(settings, lake, quiet, [{**error("fine", at(7, day=quiet)), "class_uid": 6003, "status_id": 1}])
+    assert measured(quiet)["all"] == (None, 0, 0)  # no error is no share of 0
