@@ -94,9 +94,9 @@ class HoursSettings(Section):
 class BudgetSettings(Section):
     """Ceilings on what asks for a person's time."""
 
-    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most" + NOT_YET)
-    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most" + NOT_YET)
-    findings_per_day: int = Field(default=10, description="new findings a day, at most" + NOT_YET)
+    anomalies_per_day: int = Field(default=5, description="anomalies shown a day, at most")
+    findings_per_team_and_day: int = Field(default=3, description="new findings for a team a day, at most")
+    findings_per_day: int = Field(default=10, description="new findings a day, at most")
 
 
 class PrivacySettings(Section):

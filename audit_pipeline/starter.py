@@ -74,10 +74,11 @@ identities: null                   # CSV file: source (or *),account,person,role
 # hours: {zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: CSV file date,zone,name. Without them nothing is off-hours
 releases: null                     # CSV file: time,service,version,change_id
 
+budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time; high and critical rules are never cut
+
 # Accepted, and not used yet: later versions read these keys, so that this file need not change then.
 
 scope: null                        # YAML file: per framework the systems in scope, inventory, owner, date
-budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time
 retention: {raw: 400d, events: 400d, runs: 400d}   # evidence and tables (today nothing of them is deleted); runs: Dagster's own history
 
 # Beside this file, found by name: rules/ (Sigma detections), kpis/ (KPI definitions), expectations/ (suites of checks)

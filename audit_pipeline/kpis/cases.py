@@ -39,7 +39,11 @@ def findings(settings: Settings, lake: Lake, until: dt.date) -> pa.Table:
         first = {(rule, key): (day, sources) for rule, key, day, sources in con.sql(_FIRST).fetchall()}
     known: dict[tuple[str, dt.date], bool] = {}
     for row in rows:
-        day, sources = first[row["rule_id"], row["group_key"]]
+        judged: tuple[dt.date, list[str]] = (
+            row["detected_at"].date() - DAY,
+            [],
+        )  # a release judged worse has no detection of its own
+        day, sources = first.get((row["rule_id"], row["group_key"]), judged)
         for source in sources:
             if (source, day) not in known:
                 known[source, day] = late(settings, lake, source, day)
