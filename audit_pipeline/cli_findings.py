@@ -5,6 +5,7 @@ Belongs here: arguments and printing. Not here: findings or decisions themselves
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -246,3 +247,36 @@ def findings_reopen(ctx: click.Context, **given: Any) -> None:
     Example: audit-pipeline findings reopen 3f2a91 --reason "the change was rolled back"
     """
     _decision(ctx, "reopen", given)
+
+
+@findings.command("take-in")
+@click.pass_context
+def findings_take_in(ctx: click.Context) -> None:
+    """Take in the decisions of `decisions/*.yaml`, each once. Exit 1 when one could not be; it says where and why.
+
+    Example: audit-pipeline findings take-in
+    """
+    from audit_pipeline.findings.commands import take_in
+    from audit_pipeline.terminal import say
+
+    problems = take_in(_settings(ctx))
+    for line in problems:
+        say(line, error=True)
+    ctx.exit(1 if problems else 0)
+
+
+@findings.command("sign")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--as", "person", help="Whose entries [default: the system's user].")
+@click.option("--key", help="SSH key [default: $AUDIT_PIPELINE_SIGNING_KEY, else that in ~/.ssh].")
+@click.pass_context
+def findings_sign(ctx: click.Context, file: Path, person: str | None, key: str | None) -> None:
+    """Sign your entries of a file of decisions, in place.
+
+    Example: audit-pipeline findings sign decisions/2026-11.yaml --as alice
+    """
+    from audit_pipeline.findings.commands import me
+    from audit_pipeline.findings.files import sign_file
+    from audit_pipeline.terminal import say
+
+    say(f"signed {sign_file(_settings(ctx), file, person or me(), key)} entries of {file}")

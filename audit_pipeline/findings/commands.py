@@ -191,6 +191,14 @@ def context(
     return Context(settings, frozenset(row["finding_id"] for row in rows), row["team"], tuple(events))
 
 
+def take_in(settings: Settings, clock: Clock | None = None) -> list[str]:
+    """Take decisions in from files (`files.take_in`); what could not be, a line each."""
+    from audit_pipeline.findings.files import take_in as files_taken_in  # it uses this module
+
+    with _opened(settings) as (lake, engine):
+        return [str(problem) for problem in files_taken_in(settings, lake, engine, clock or SystemClock())]
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
