@@ -102,10 +102,14 @@ def _on_scale(row: Row) -> list[Row]:
     series: list[Row] = row["series"] or []
     before = [one for one in series if one["window"] == "before" and None not in (one["value"], one["population"])]
     of = sum(one["population"] for one in before)
-    if row["rate_before"] is None or not of:
+    if not of:
         return series
     total = sum(one["value"] for one in before)
-    if abs(total / of - row["rate_before"]) >= abs(total / len(before) - row["rate_before"]):
+    if row["rate_before"] is None:  # not judged yet: a share lies between 0 and 1
+        counts = row["unit"] in ("share", "ratio", "rate") and total > len(before)
+    else:
+        counts = abs(total / of - row["rate_before"]) < abs(total / len(before) - row["rate_before"])
+    if not counts:
         return series
     return [{**one, "value": _share(one)} for one in series]
 

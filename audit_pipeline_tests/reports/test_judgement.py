@@ -265,6 +265,14 @@ def test_counts_are_drawn_as_the_rates_that_were_compared(company: Company) -> N
     judged.write(company, "effects", [{**row, "series": counts}], LAST)
     again = build(company)["effects"][0]["series"]
     assert again[3]["value"] is None, "a day without requests has no rate"
+    waits = {
+        **judged.effect(finding(MARA), 1, "pending"),
+        "subject_id": row["subject_id"],
+        "series": counts,
+        "rate_before": None,
+    }
+    judged.write(company, "effects", [waits], LAST)
+    assert build(company)["effects"][0]["series"] == again, "before it is judged too"
     assert [one["value"] for one in again[4:]] == pytest.approx([one["value"] for one in drawn[4:]])
 
 
