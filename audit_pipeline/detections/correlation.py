@@ -89,7 +89,7 @@ def _named(top: SigmaCorrelationRule, rule: SigmaRule) -> dict[str, str]:
     named = {field: field for field in top.group_by or []}
     for alias in top.aliases:
         for reference, field in alias.mapping.items():
-            if alias.alias in named and reference.rule is rule:
+            if alias.alias in named and reference.reference in (rule.name, str(rule.id)):
                 named[alias.alias] = field
     return named
 

@@ -14,7 +14,7 @@ import duckdb
 from audit_pipeline.clock import DAY
 from audit_pipeline.detections import history
 from audit_pipeline.detections.fields import OUTCOME, columns_in, either, unmet
-from audit_pipeline.detections.rule import Base, Rule, RuleError
+from audit_pipeline.detections.rule import UNSTATED, Base, Rule, RuleError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import partition_files
 from audit_pipeline.ocsf.columns import BY_NAME
@@ -67,7 +67,7 @@ class Evidence:
         """Why a source can show nothing to a selection of a rule."""
         if source in self._out:
             return self._out[source]
-        groups = tuple(either(columns_in(sql)) for sql in base.groups.values())
+        groups = tuple(either(columns_in(sql)) for name, sql in base.groups.items() if name != UNSTATED)
         counted = (either(columns_in(base.counted)),) if base.counted else ()
         empty = unmet(("all", (base.need, *groups, *counted)), lambda column: self._has(source, column))
         if not empty:
