@@ -16,9 +16,8 @@ from typing import Any
 
 from audit_pipeline.clock import midnight
 from audit_pipeline.findings.decisions import Decision
-from audit_pipeline.findings.states import CLOSED, OPEN, after
+from audit_pipeline.findings.states import CLOSED, JUDGED, OPEN, after
 
-JUDGED = ("verified", "ineffective", "inconclusive")
 _TIMES = {"propose": "proposed_at", "approve": "approved_at", "implement": "implemented_at"}
 
 

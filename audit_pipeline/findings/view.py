@@ -23,6 +23,7 @@ from audit_pipeline.detections.sigma import Rule, load
 from audit_pipeline.findings import decisions
 from audit_pipeline.findings.budget import Candidate, choose
 from audit_pipeline.findings.decisions import Decision
+from audit_pipeline.findings.duties import approval
 from audit_pipeline.findings.risk import order, risk, severity_of
 from audit_pipeline.findings.spells import way
 from audit_pipeline.findings.states import CLOSED
@@ -185,7 +186,8 @@ def _finding(facts: _Facts, group: dict[str, Any]) -> tuple[dict[str, Any], Cand
     sources = sorted({source for one in known for source in one["sources"] or []})
     team = team_of(settings, key, sources, rule.owner if rule else None)
     detected = sorted({settings.as_of(one["day"]) for one in known})
-    went = way(facts.decided.get(identifier, []), facts.judged.get(identifier, []), detected, facts.moment, team)
+    made = facts.decided.get(identifier, [])
+    went = way(made, facts.judged.get(identifier, []), detected, facts.moment, team)
     row = {
         **dict.fromkeys(FINDINGS_SCHEMA.names),
         **{
@@ -203,7 +205,7 @@ def _finding(facts: _Facts, group: dict[str, Any]) -> tuple[dict[str, Any], Cand
     waiting = row["state"] not in CLOSED and row["state"] != "implemented"
     row["overdue"] = bool(waiting and facts.moment and facts.moment > row["due_at"])
     row["risk"], row["risk_terms"] = risk(known, reopened=row["reopened"], overdue=row["overdue"])
-    row["approval"] = None if row["approved_by"] is None else "asserted"  # until signatures are verified
+    row["approval"] = approval(made, settings) if row["approved_by"] else None
     return row, Candidate(identifier, group["kind"], team, known, went.openings, went.decided)
 
 
