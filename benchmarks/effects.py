@@ -1,0 +1,187 @@
+"""False positives and power of effects, ours beside what others would use: `python -m benchmarks.effects [--n 100]`.
+
+Belongs here: the comparison and its tables in `docs/measurements.md`. Not here: the series (`effects_families`), our method (`audit_pipeline.effects`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from audit_pipeline.clock import DAY
+from audit_pipeline.effects.judge import judge
+from audit_pipeline.effects.model import Point, estimate
+from audit_pipeline.effects.releases import compare
+from audit_pipeline.effects.series import Series
+from audit_pipeline.effects.windows import windows
+from benchmarks.effects_families import CAMPAIGNS, FAMILIES, Family, draw
+from benchmarks.tables import write_section
+
+EFFECTS = (0.0, 0.2, 0.4)
+Method = Callable[[Sequence[Point], Sequence[Point]], bool]
+
+
+def _counts(points: Sequence[Point]) -> list[float]:
+    return [point.n for point in points]
+
+
+def _ours(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    down = judge(before, after)
+    rises = down.estimate is not None and down.estimate.ratio > 1
+    return (judge(before, after, direction="up") if rises else down).verdict == "verified"
+
+
+def _regression(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    return estimate(before, after).p < 0.05
+
+
+def _t_test(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    from scipy.stats import ttest_ind
+
+    return bool(ttest_ind(_counts(before), _counts(after), equal_var=False).pvalue < 0.05)
+
+
+def _mann_whitney(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    from scipy.stats import mannwhitneyu
+
+    return bool(mannwhitneyu(_counts(before), _counts(after)).pvalue < 0.05)
+
+
+def _poisson_ratio(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    from scipy.stats import binomtest
+
+    first, second = int(sum(_counts(before))), int(sum(_counts(after)))
+    return bool(binomtest(second, first + second, len(after) / (len(before) + len(after))).pvalue < 0.05)
+
+
+def _causal_impact(before: Sequence[Point], after: Sequence[Point]) -> bool:
+    import pandas as pd
+    from causal_impact import CausalImpact
+
+    points = [*before, *after]
+    frame = pd.DataFrame({"y": _counts(points)}, index=pd.to_datetime([point.day for point in points]))
+    first: list[str | int | pd.Timestamp] = [str(before[0].day), str(before[-1].day)]
+    last: list[str | int | pd.Timestamp] = [str(after[0].day), str(after[-1].day)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = CausalImpact(frame, first, last)
+    return bool(found.summary_stats["p_value"] < 0.025)  # one tail
+
+
+METHODS: dict[str, Method] = {
+    "ours (joint rule)": _ours,
+    "our regression alone": _regression,
+    "t-test": _t_test,
+    "Mann-Whitney": _mann_whitney,
+    "Poisson ratio": _poisson_ratio,
+    "bsts-causalimpact": _causal_impact,
+}
+
+
+def rejected(family: Family, n: int, slow: int) -> dict[str, list[float]]:
+    """By method: share of series found improved, in per cent, for each of `EFFECTS`; the slow method sees `slow` of them."""
+    found: dict[str, list[float]] = {}
+    for name, method in METHODS.items():
+        seen = slow if method is _causal_impact else n
+        if seen:
+            found[name] = [
+                100 * sum(method(*draw(family, seed, effect)) for seed in range(seen)) / seen for effect in EFFECTS
+            ]
+    return found
+
+
+def campaign(family: Family, n: int, *, cut: bool) -> float:
+    """Share, in per cent, of useless fixes on the last day of a campaign that look verified, with the episode cut out or not."""
+    verified = 0
+    for seed in range(n):
+        before, after = draw(family, seed)
+        fixed, opened = after[0].day, after[0].day - family.campaign * DAY
+        if cut:
+            spans = windows(Series([*before, *after]), opened=opened, fixed=fixed, decision=after[-1].day + DAY)
+            before, after = spans.points(Series(before), "before"), spans.points(Series(after), "after")
+        verified += judge(before, after, promised=None).verdict == "verified"
+    return 100 * verified / n
+
+
+def release(n: int, factor: float, span: int) -> dict[str, float]:
+    """Share of verdicts, in per cent, of simulated releases whose errors are `factor` times as many; two services as control."""
+    time_ = dt.datetime(2026, 3, 18, 10, tzinfo=dt.UTC)
+    found = {"worse": 0, "better": 0}
+    for seed in range(n):
+        rng = np.random.default_rng([seed, 31])
+        known = {name: _hours(rng, time_, factor if name == "shop" else 1.0) for name in ("shop", "pay", "search")}
+        verdict = compare(known, "shop", time_, span, ["pay", "search"]).verdict
+        if verdict in found:
+            found[verdict] += 1
+    return {name: 100 * count / n for name, count in found.items()}
+
+
+def _hours(rng: np.random.Generator, at: dt.datetime, factor: float) -> dict[dt.datetime, tuple[int, int]]:
+    """Five weeks of about 300 requests an hour, 1 % errors, with noise of the day (sd 0.2) and of the hour (dispersion 0.3)."""
+    found = {}
+    days = np.exp(rng.normal(0, 0.2, 40))
+    for i, offset in enumerate(range(-29 * 24, 8 * 24)):
+        requests = int(rng.poisson(300))
+        mean = requests * 0.01 * days[i // 24] * (factor if offset > 0 else 1.0)
+        found[at + dt.timedelta(hours=offset)] = (
+            requests,
+            int(min(rng.poisson(rng.gamma(1 / 0.3, mean * 0.3)), requests)),
+        )
+    return found
+
+
+def _cost() -> float:
+    """Milliseconds of a processor for one verdict, 84 days before."""
+    before, after = draw(FAMILIES["H"], 1, 0.3)
+    judge(before, after, promised=0.5)
+    begin = time.process_time()
+    for _ in range(20):
+        judge(before, after, promised=0.5)
+    return (time.process_time() - begin) / 20 * 1000
+
+
+def markdown(n: int, slow: int) -> str:
+    """The section."""
+    lines = [
+        "## Effects: false positives and power",
+        "",
+        f"Share (%) of {n} simulated series ({slow} for bsts-causalimpact) said to have changed, up or down: nothing done / −20 % / −40 %.",
+        f"Standard error of an entry of 5 %: {100 * math.sqrt(0.05 * 0.95 / n):.1f} points.",
+        "",
+        f"| family | {' | '.join(name for name in METHODS if slow or METHODS[name] is not _causal_impact)} |",
+        f"|---|{'---|' * (len(METHODS) - (0 if slow else 1))}",
+    ]
+    for family in FAMILIES.values():
+        found = rejected(family, n, slow)
+        cells = [" / ".join(f"{share:.0f}" for share in shares) for shares in found.values()]
+        lines.append(f"| {family.title} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    lines += ["", "A useless fix on the last day of a campaign (84 days before, of which the last are twice as many; 28 after): verified, %", "", "| campaign | episode cut out | not cut out |", "|---|---|---|"]  # fmt: skip
+    for family in CAMPAIGNS.values():
+        lines.append(f"| {family.campaign} days | {campaign(family, n, cut=True):.0f} | {campaign(family, n, cut=False):.0f} |")  # fmt: skip
+        print(lines[-1], flush=True)
+    lines += ["", "Releases (300 requests an hour, 1 % errors, day noise 0.2, dispersion 0.3, two services as control): worse / better, %", "", "| errors | 24 h | 7 d |", "|---|---|---|"]  # fmt: skip
+    for factor in (1.0, 1.5, 2.0, 4.0):
+        cells = [" / ".join(f"{share:.0f}" for share in release(n, factor, span).values()) for span in (24, 168)]
+        lines.append(f"| × {factor:g} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return "\n".join([*lines, "", f"One verdict takes {_cost():.0f} ms of a processor."])
+
+
+def main() -> None:
+    """Measure and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=100, help="series a cell")
+    parser.add_argument("--slow", type=int, default=25, help="series a cell for bsts-causalimpact")
+    arguments = parser.parse_args()
+    write_section("effects", markdown(arguments.n, arguments.slow))
+
+
+if __name__ == "__main__":
+    main()
