@@ -37,9 +37,10 @@ def nightly() -> AssetJob:
 def recompute(settings: Settings) -> AssetJob:
     """The tables and the report of a day from what the lake holds."""
     keys = [dg.AssetKey(["events", name]) for name in settings.sources]
-    keys += [dg.AssetKey([name]) for name in ("completeness", "detections", "findings", "kpis")] + [
-        dg.AssetKey(["report", "daily"])
-    ]
+    keys += [
+        dg.AssetKey([name])
+        for name in ("completeness", "detections", "actor_days", "anomalies", "effects", "findings", "kpis")
+    ] + [dg.AssetKey(["report", "daily"])]
     return dg.define_asset_job(
         "recompute",
         selection=dg.AssetSelection.assets(*keys),

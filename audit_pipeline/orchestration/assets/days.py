@@ -90,7 +90,7 @@ def _findings(settings: Settings) -> dg.AssetsDefinition:
     """What teams have to decide, as of the day."""
 
     @dg.asset(
-        deps=["detections"],
+        deps=["detections", "anomalies", "effects"],
         partitions_def=daily(settings),
         group_name="findings",
         kinds={"decisions"},
