@@ -62,6 +62,11 @@ _EFFECTS = """
     QUALIFY row_number() OVER (PARTITION BY subject, subject_id, kind, verdict ORDER BY as_of) = 1
     ORDER BY as_of, subject_id, kind"""
 _TEMPLATES = "SELECT service, template_id, arg_max(template, day) FROM error_templates GROUP BY ALL"
+_STORY = """
+    SELECT DISTINCT o.rule_id, o.group_key FROM detections d JOIN detections o ON o.x_actor = d.x_actor
+        AND o.first_time <= coalesce(d.last_time, d.first_time) + INTERVAL 24 HOURS
+        AND coalesce(o.last_time, o.first_time) >= d.first_time - INTERVAL 24 HOURS
+    WHERE d.rule_id = $rule AND d.group_key = $key AND NOT (o.rule_id = $rule AND o.group_key = $key)"""
 _DETECTIONS = "SELECT * FROM detections WHERE rule_id = ? AND group_key = ? ORDER BY day"
 
 
@@ -104,7 +109,9 @@ def _moment(settings: Settings, lake: Lake, until: dt.date | None, made: list[De
 def show(
     settings: Settings, lake: Lake, engine: sa.Engine, finding: str, until: dt.date | None = None
 ) -> dict[str, Any]:
-    """One finding whole: its row, and `rule`, `detections` (with references) and `decisions`.
+    """One finding whole: its row, and `rule`, `detections` (with references), `decisions` and `story`.
+
+    `story` holds the ids of findings about the same actor within 24 hours: a layer without decisions of its own.
 
     Raises:
         KeyError: there is no finding of that id.
@@ -113,12 +120,14 @@ def show(
     row = {row["finding_id"]: row for row in table.to_pylist()}[finding]
     with connect(lake, until=until, tables=["detections"]) as con:
         found = con.sql(_DETECTIONS, params=[row["rule_id"], row["group_key"]]).to_arrow_table().to_pylist()
+        near = con.execute(_STORY, {"rule": row["rule_id"], "key": row["group_key"]}).fetchall()
     rule = next((rule for rule in load(settings)[0] if rule.id == row["rule_id"]), None)
     moment = None if until is None else settings.as_of(until)
     return {
         **row,
         "rule": _about(rule),
         "detections": found,
+        "story": sorted(finding_id(*one) for one in near),
         "decisions": [vars(one) for one in decisions.read(engine, moment) if one.finding_id == finding],
     }
 

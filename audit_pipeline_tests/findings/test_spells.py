@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from audit_pipeline.clock import DAY as ONE
 from audit_pipeline.clock import rfc3339
 from audit_pipeline.findings.decisions import NO_PREVIOUS
-from audit_pipeline.findings.view import finding_id, findings_table
+from audit_pipeline.findings.view import finding_id, findings_table, show
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.settings import Settings
@@ -163,3 +163,25 @@ def test_a_duplicate_follows_its_target(place: Place) -> None:
     row = at_day(place, 5)
     assert (row["state"], row["owner"]) == ("duplicate", "dora")
     assert row["due_at"] == place[0].as_of(DAY + 2 * ONE) + 7 * ONE
+
+
+def test_findings_about_one_actor_within_a_day_are_a_story(place: Place) -> None:
+    base = {"day": DAY, "rule_id": "guessing", "kind": "rule", "level": "medium", "sources": ["idp"], "n": 1, "x_actor": "bob"}  # fmt: skip
+    rows = [
+        {**base, "group_key": KEY, "first_time": at(8)},
+        {**base, "rule_id": "anomaly", "kind": "anomaly", "group_key": '{"actor":"bob"}', "first_time": at(20)},
+        {**base, "rule_id": "late", "group_key": "{}", "first_time": at(33)},
+        {**base, "rule_id": "else", "group_key": "{}", "first_time": at(9), "x_actor": "ann"},
+    ]
+    write(place, "detections", DAY, *rows)
+    assert show(*place, BOB)["story"] == [finding_id("anomaly", '{"actor":"bob"}')]
+
+
+def test_titles_of_what_is_no_rule_can_be_read(place: Place) -> None:
+    base = {"day": DAY, "level": "medium", "sources": ["idp"], "n": 1, "first_time": at(8)}
+    error = {"kind": "recurring_error", "rule_id": "recurring_error", "group_key": '{"service":"checkout","template":"t1"}'}  # fmt: skip
+    unusual = {"kind": "anomaly", "rule_id": "anomaly", "group_key": '{"actor":"bob"}'}
+    write(place, "detections", DAY, {**base, **error}, {**base, **unusual})
+    write(place, "error_templates", DAY, {"day": DAY, "service": "checkout", "template_id": "t1", "template": "no <*> left"})  # fmt: skip
+    titles = {row["title"] for row in findings_table(*place, DAY).to_pylist()}
+    assert titles == {"Unusual day of bob", "Recurring error in checkout: no <*> left"}
