@@ -41,15 +41,22 @@ def anomalies(inputs: Inputs, findings: list[Row]) -> Row:
 def _state(card: Row | None) -> str:
     if card is None:
         return NOT_COMPUTED
-    return NOT_EVALUATED if why(card) else EVALUATED
+    judged = any(part.get("state") == EVALUATED for part in _populations(card).values())
+    return NOT_EVALUATED if why(card) and not judged else EVALUATED
+
+
+def _populations(card: Row) -> dict[str, Row]:
+    """The card's parts of people and of services, each with a `state`."""
+    return {name: part for name, part in card.items() if isinstance(part, dict) and "state" in part}
 
 
 def why(card: Row | None) -> str | None:
-    """Why the model could not judge the day; null where it did or was not run."""
-    found = (card or {}).get(NOT_EVALUATED)
-    return (
-        None if not found else found if isinstance(found, str) else str((card or {}).get("why") or "no reason recorded")
-    )
+    """Why the model could not judge the day, or one of its populations; null where it judged or was not run."""
+    if card and card.get(NOT_EVALUATED):
+        return str(card[NOT_EVALUATED])
+    told = {name: part for name, part in _populations(card or {}).items() if part["state"] == NOT_EVALUATED}
+    reasons = {name: str(part.get("why") or "no reason recorded") for name, part in told.items()}
+    return "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())) or None
 
 
 def _item(hit: Row, finding: Row) -> Row:
@@ -81,9 +88,11 @@ def _item(hit: Row, finding: Row) -> Row:
 def not_judged(found: Row) -> list[Row]:
     """What could not be judged for want of a model, as a row of `coverage.not_judged`; nothing where no model was ever run."""
     lacking = [day for day, state in found["days"].items() if state != EVALUATED]
-    if not lacking or all(state == NOT_COMPUTED for state in found["days"].values()):
-        return []
     several = len(found["days"]) > 1
+    if not (lacking or (found["why"] and not several)) or all(
+        state == NOT_COMPUTED for state in found["days"].values()
+    ):
+        return []
     phrase = (
         f"not evaluated on {len(lacking)} of {len(found['days'])} days"
         if several

@@ -159,11 +159,16 @@ def _listed(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def card_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
-    """A model's card as names and values that can be read; what is nested is JSON in short."""
-    return [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in card.items()
-    ]
+    """A model's card as names and values that can be read: `people`, `actors 41 · usable days 28`."""
+    return [(name, _card_value(value)) for name, value in card.items()]
+
+
+def _card_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return " · ".join(f"{name.replace('_', ' ')} {_card_value(one)}" for name, one in value.items())
+    if isinstance(value, float):
+        return text.number(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def groups(kpis: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:

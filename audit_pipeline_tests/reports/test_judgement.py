@@ -439,6 +439,25 @@ def test_no_anomaly_means_something_only_where_the_model_ran(company: Company) -
     assert "Anomalies" not in [row["subject"] for row in report["not_judged"]]
 
 
+def test_people_and_services_are_judged_apart(company: Company) -> None:
+    lacking = {"state": "not_evaluated", "why": "9 of 14 usable days of history"}
+    judged.write(
+        company,
+        "anomalies",
+        [],
+        LAST,
+        card=json.dumps({"people": {"state": "evaluated", "actors": 41}, "services": lacking}),
+    )
+    report = build(company)
+    assert "No actor had an unusual day." in section(report, "anomalies")
+    assert "actors 41" in section(report, "anomalies")
+    assert ("Anomalies", "services: 9 of 14 usable days of history") in [
+        (row["subject"], row["phrase"]) for row in report["not_judged"]
+    ]
+    judged.write(company, "anomalies", [], LAST, card=json.dumps({"people": lacking, "services": lacking}))
+    assert build(company)["anomalies"]["state"] == "not_evaluated"
+
+
 def test_a_period_counts_the_days_that_the_model_judged(company: Company) -> None:
     judged.write(company, "anomalies", [judged.anomaly(LAST, "bob")], LAST, card=json.dumps(judged.CARD))
     judged.write(company, "anomalies", [], LAST - DAY, card=json.dumps({"not_evaluated": "too few days"}))
