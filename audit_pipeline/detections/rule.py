@@ -14,8 +14,6 @@ from audit_pipeline.detections.fields import Need
 from audit_pipeline.errors import UserError
 
 TESTS = ".tests.yml"
-UNSTATED = "actor"
-"""Name of the group key where a rule states none: who acted, as far as anything tells; nobody is a group too."""
 Kind = Literal["single", "event_count", "value_count", "temporal", "temporal_ordered"]
 HistoryKind = Literal["new_network", "unusual_hour", "dormant"]
 

@@ -24,7 +24,7 @@ from audit_pipeline import formats
 from audit_pipeline.detections import correlation, history
 from audit_pipeline.detections.dialect import DuckDBBackend
 from audit_pipeline.detections.fields import LOG_SOURCES
-from audit_pipeline.detections.rule import TESTS, UNSTATED, Base, Rule, RuleError
+from audit_pipeline.detections.rule import TESTS, Base, Rule, RuleError
 from audit_pipeline.lake.views import quote
 from audit_pipeline.settings import Settings
 
@@ -176,7 +176,7 @@ def _single(file: Path, own: dict[str, Any], backend: DuckDBBackend) -> dict[str
     """The group key of a rule whose every event is a hit."""
     named = own.get("group_by")
     if named is None:
-        return {UNSTATED: _ACTOR}
+        return {"actor": _ACTOR}
     if not isinstance(named, list) or not all(isinstance(field, str) for field in named):
         raise RuleError(file, "group_by must be a list of field names")
     return {field: backend.text(field) for field in named}

@@ -14,7 +14,7 @@ import duckdb
 from audit_pipeline.clock import DAY
 from audit_pipeline.detections import history
 from audit_pipeline.detections.fields import OUTCOME, columns_in, either, unmet
-from audit_pipeline.detections.rule import UNSTATED, Base, Rule, RuleError
+from audit_pipeline.detections.rule import Base, Rule, RuleError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import partition_files
 from audit_pipeline.ocsf.columns import BY_NAME
@@ -50,7 +50,7 @@ class Evidence:
         why: dict[str, str] = {}
         for base in rule.bases:
             for source in base.sources:
-                if (found := self._without(base, source)) is None:
+                if (found := self._without(base, source, counting=rule.kind != "single")) is None:
                     used.add(source)
                 else:
                     why.setdefault(source, found)
@@ -63,11 +63,12 @@ class Evidence:
     def _history(self, rule: Rule) -> list[dt.date]:
         return self._lake.days(history.TABLE) if rule.history else []
 
-    def _without(self, base: Base, source: str) -> str | None:
+    def _without(self, base: Base, source: str, *, counting: bool) -> str | None:
         """Why a source can show nothing to a selection of a rule."""
         if source in self._out:
             return self._out[source]
-        groups = tuple(either(columns_in(sql)) for name, sql in base.groups.items() if name != UNSTATED)
+        # events of nobody must not add up; where each event is a hit, nobody is a group like any other
+        groups = tuple(either(columns_in(sql)) for sql in base.groups.values()) if counting else ()
         counted = (either(columns_in(base.counted)),) if base.counted else ()
         empty = unmet(("all", (base.need, *groups, *counted)), lambda column: self._has(source, column))
         if not empty:
