@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from audit_pipeline.context import connect
-from audit_pipeline.detections._drain import line
+from audit_pipeline.detections._drain import assign, line
 from audit_pipeline.detections._recurring import surprise
 from audit_pipeline.detections.run import detect
 from audit_pipeline.detections.templates import LEFT_OUT, recurring_errors
@@ -309,3 +309,14 @@ def test_the_kpi_is_the_share_of_errors_seen_on_two_days_before(tmp_path: Path) 
     quiet = nxt + ONE
     night(settings, lake, quiet, [{**error("fine", at(7, day=quiet)), "class_uid": 6003, "status_id": 1}])
     assert measured(quiet)["all"] == (None, 0, 0)  # no error is no share of 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_neither_order_nor_counts_decide_how_lines_are_grouped(seed: int) -> None:
+    rng = random.Random(seed)
+    lines = sorted({"job " + " ".join(rng.choices("abcdef", k=4)) for _ in range(120)})
+    wanted = assign(dict.fromkeys(lines, 1), [])
+    assert len(set(wanted.values())) < len(lines)
+    for _ in range(5):
+        rng.shuffle(lines)
+        assert assign({one: rng.randint(1, 50) for one in lines}, []) == wanted
