@@ -90,18 +90,8 @@ def record(
     given = dict(payload or {})
     _check_request(action, person, identity, reason, given)
     for attempt in range(_TRIES):
-        now = clock.now()
-        content = check(action, given, now, context)
-        values = {
-            "finding_id": finding_id,
-            "action": action,
-            "person": person,
-            "identity": identity if sign is None else "ssh",
-            "recorded_at": rfc3339(now),
-            "effective_at": rfc3339(_effective(effective_at, now)),
-            "reason": reason,
-            "payload": rfc8785.dumps(content).decode(),
-        }
+        values = _values(finding_id, action, person, identity if sign is None else "ssh", reason)
+        values |= _times_and_payload(action, given, clock.now(), effective_at, context)
         try:
             with engine.begin() as connection:
                 return _append(connection, values, context, sign)
@@ -116,6 +106,20 @@ def record(
     raise BusyError(
         f"decision about finding {finding_id}: other writers were faster {_TRIES} times. Nothing was recorded; try again."
     )
+
+
+def _values(finding_id: str, action: str, person: str, identity: str, reason: str) -> dict[str, Any]:
+    return {"finding_id": finding_id, "action": action, "person": person, "identity": identity, "reason": reason}
+
+
+def _times_and_payload(
+    action: str, given: Mapping[str, Any], now: dt.datetime, effective_at: dt.datetime | None, context: Context | None
+) -> dict[str, Any]:
+    return {
+        "recorded_at": rfc3339(now),
+        "effective_at": rfc3339(_effective(effective_at, now)),
+        "payload": rfc8785.dumps(check(action, given, now, context)).decode(),
+    }
 
 
 def _check_request(action: str, person: str, identity: str, reason: str, payload: Mapping[str, Any]) -> None:
