@@ -196,7 +196,7 @@ def test_a_rules_hint_counts_where_nobody_owns_the_source(tmp_path: Path, hint: 
     settings = make_settings(tmp_path, "sources: {idp: {type: files, format: cloudtrail}}\nteams: {security: {}}")
     mine = settings, open_lake(tmp_path), open_state(settings.state_url_resolved)
     write_rule(settings, owner=hint)
-    night(mine, [{"time": at(8), "api_operation": "DeleteBucket"}], DAY)
+    night(mine, [{"time": at(8), "api_operation": "DeleteBucket", "api_service_name": "s3.amazonaws.com"}], DAY)
     assert [row["team"] for row in findings(mine)] == [team]
 
 
