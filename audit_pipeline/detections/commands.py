@@ -55,11 +55,18 @@ def test(settings: Settings, name: str | None) -> list[dict[str, Any]]:
     rows = [
         {"name": rule.file.stem, "ok": not problems, "problems": problems}
         for rule in wanted
-        for problems in [rule_tests.failures(rule)]
+        for problems in [rule_tests.failures(rule if rule.sources else _with_sources(settings, rule))]
     ]
     if name is None:
         rows += [{"name": error.file.stem, "ok": False, "problems": [error.reason]} for error in errors]
     return rows
+
+
+def _with_sources(settings: Settings, rule: Rule) -> Rule:
+    """The same rule as if each format that it names had a source, so that its test events have one."""
+    named = sorted({base.format for base in rule.bases if base.format})
+    listed = ", ".join(f"{name}: {{type: files, format: {name}}}" for name in named)
+    return read(rule.file, Settings.from_text(f"start: 2026-01-01\nsources: {{{listed}}}", settings.file))
 
 
 def find(settings: Settings, name: str) -> Rule:
