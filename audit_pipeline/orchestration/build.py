@@ -13,6 +13,7 @@ from audit_pipeline.errors import ConfigError
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.assets.anomalies import anomaly_assets
 from audit_pipeline.orchestration.assets.days import day_assets
+from audit_pipeline.orchestration.assets.decisions import decision_files_asset
 from audit_pipeline.orchestration.assets.effects import effects_asset
 from audit_pipeline.orchestration.assets.reports import periodic_assets, report_assets
 from audit_pipeline.orchestration.assets.sources import events_asset, raw_asset
@@ -46,7 +47,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         sources = [
             asset for name in settings.sources for asset in (raw_asset(settings, name), events_asset(settings, name))
         ]
-        judged = [*anomaly_assets(settings), effects_asset(settings)]
+        judged = [decision_files_asset(settings), *anomaly_assets(settings), effects_asset(settings)]
         periods = [asset for kind in KINDS for asset in periodic_assets(settings, kind)]
         return dg.Definitions(
             assets=[*sources, *day_assets(settings), *judged, *report_assets(settings), *periods],

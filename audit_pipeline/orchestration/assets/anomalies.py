@@ -37,7 +37,7 @@ def anomaly_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        deps=[actor_days, "completeness"],
+        deps=[actor_days, "completeness", "decision_files"],
         partitions_def=daily(settings),
         group_name="anomaly",
         kinds={"scikitlearn"},
