@@ -158,7 +158,7 @@ def assign(lines: Mapping[str, int], known: Collection[str]) -> dict[str, str | 
         lines: the lines of one service with how often each stands there; their order does not matter.
         known: the templates that days before used.
     """
-    from drain3.drain import Drain  # type: ignore[import-untyped]
+    from drain3.drain import Drain
 
     def drain(alike: float) -> Any:
         return Drain(depth=4, sim_th=alike, max_children=1_000_000, param_str=_WILD, parametrize_numeric_tokens=False)

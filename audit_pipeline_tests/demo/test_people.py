@@ -129,7 +129,7 @@ def test_the_fix_is_proposed_before_its_day_and_what_is_refused_is_remarked_once
 
 def test_signed_decisions_verify(office: Office) -> None:
     if shutil.which("ssh-keygen") is None:
-        pytest.skip("no ssh-keygen: decisions are not signed here")
+        pytest.skip("ssh-keygen is not installed")
     signed = office.case("fix_that_works")
     assert signed.fix is not None
     day = signed.first.date() + 2 * DAY

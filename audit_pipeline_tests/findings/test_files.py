@@ -6,6 +6,7 @@ import datetime as dt
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +26,7 @@ from audit_pipeline_tests.detections.helpers import DAY, at, burst, make_setting
 Place = tuple[Settings, Lake, sa.Engine, str]
 CLOCK = SimulatedClock(at(12) + dt.timedelta(days=2))
 DECISION = (CLOCK.at + dt.timedelta(days=30)).date()
-FIX = {"fix": "lock", "kind": "rate", "kpi_id": "failed_sign_ins", "scope": "all", "direction": "down", "promised": 0.5, "decision_date": DECISION}  # fmt: skip
+FIX: dict[str, Any] = {"fix": "lock", "kind": "rate", "kpi_id": "failed_sign_ins", "scope": "all", "direction": "down", "promised": 0.5, "decision_date": DECISION}  # fmt: skip
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def put(place: Place, name: str, *entries: object) -> Path:
     return file
 
 
-def said(place: Place, action: str, person: str = "alice", **more: object) -> dict[str, object]:
+def said(place: Place, action: str, person: str = "alice", **more: Any) -> dict[str, Any]:
     return {"finding": place[3], "action": action, "person": person, "reason": "because", **more}
 
 

@@ -57,10 +57,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def payload(action: str, other: str, proposal: int | None, now: dt.datetime) -> dict[str, Any]:
-    return {
+    payloads: dict[str, dict[str, Any]] = {
         "propose": FIX, "approve": {"proposal": proposal}, "reject": {"proposal": proposal}, "implement": {"proposal": proposal},
         "accept": {"approver": "dana", "expires": (now + dt.timedelta(days=9)).date().isoformat()}, "duplicate": {"of": other}, "assign": {"owner": "carol"},
-    }.get(action, {})  # fmt: skip
+    }  # fmt: skip
+    return payloads.get(action, {})
 
 
 def needs(rows: list[dict[str, Any]], finding: str) -> None:
