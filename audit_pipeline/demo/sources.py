@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -122,14 +122,8 @@ def make(
         Application(logs / "app", plot, seed),
     ]
     for at, maker in enumerate(makers, 1):
-        told = []
         counts = shares(plot.calendar, start, days, int(events * SHARES[maker.name]), maker.weekend)
-        for number, n in enumerate(counts):
-            told.append(maker.day(number, start + number * DAY, n))
-            if progress:
-                progress(at * days + number + 1, steps)
-        maker.close()
-        found[maker.name] = SourceTruth(maker.files, sum(day.records for day in told), sum(day.events for day in told), tuple(told))  # fmt: skip
+        found[maker.name] = _written(maker, start, counts, (lambda done, at=at: progress(at * days + done, steps)) if progress else None)  # type: ignore[misc]  # fmt: skip
         planted += maker.stories
     order = sorted(planted, key=lambda story: (story.start, story.kind, story.source))
     whole = Whole(seed, start.isoformat(), end.isoformat(), sum(one.events for one in found.values()), found, tuple(order))  # fmt: skip
@@ -137,6 +131,17 @@ def make(
     (root / STORIES).write_text(text, encoding="utf-8")
     truth.write(root, plot, whole.stories)
     return plot, whole
+
+
+def _written(maker: Maker, start: dt.date, counts: Sequence[int], done: Callable[[int], None] | None) -> SourceTruth:
+    """One source's days, written, and what they hold."""
+    told = []
+    for number, n in enumerate(counts):
+        told.append(maker.day(number, start + number * DAY, n))
+        if done:
+            done(number + 1)
+    maker.close()
+    return SourceTruth(maker.files, sum(day.records for day in told), sum(day.events for day in told), tuple(told))
 
 
 def _calendar_stories(plot: Plot) -> list[Story]:
