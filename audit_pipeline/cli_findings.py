@@ -160,8 +160,7 @@ def findings_comment(ctx: click.Context, **given: Any) -> None:
 def findings_propose(ctx: click.Context, **given: Any) -> None:
     """Propose a fix and how it will be judged; what is promised here cannot be changed later.
 
-    Example: audit-pipeline findings propose 3f2a91 --fix "lock after 5 failures" --kind rate --kpi failed_sign_ins --scope all
-    --promised 0.5 --decision-date 2027-01-20 --sign
+    Example: audit-pipeline findings propose 3f2a91 --fix "lock" --kind rate --kpi failed_sign_ins --scope all --promised 0.5 --decision-date 2027-01-20
     """
     own = ("finding_id", "reason", "person", "sign")
     _decision(ctx, "propose", given, **{name: value for name, value in given.items() if name not in own})

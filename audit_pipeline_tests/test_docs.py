@@ -65,8 +65,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 )
 def test_commands_are_commands(page: str, args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "formats").mkdir()
-    for file in ("sample.json", "trail.json.gz", "formats/shop.yaml", "shop.log"):
+    for folder in ("formats", "decisions"):
+        (tmp_path / folder).mkdir()
+    for file in ("sample.json", "trail.json.gz", "formats/shop.yaml", "shop.log", "decisions/2026-11.yaml"):
         (tmp_path / file).write_text("{}")
     command: click.Command = main
     with contextlib.ExitStack() as stack:
