@@ -74,7 +74,6 @@ def test_help_is_quick(tmp_path: Path) -> None:
         (["parse", "cloudtrail", "nosuch.json"], 2, "nosuch.json"),
         (["findings", "show", "abc"], 2, "at least 6"),
         (["findings", "show", "abcdef"], 2, "There is: "),
-        (["findings", "acknowledge", "abcdef"], 2, "--reason"),
         (["findings", "false-positive", "abcdef", "--reason", "x"], 2, "no finding's id begins with"),
         (["report", "yearly"], 2, "is not one of 'daily'"),
         (["report", "daily", "--date", "2025-05-01"], 1, "no run has computed that day"),

@@ -38,23 +38,31 @@ LEAST_Z = 4.0
 HIGH_Z, HIGH_FEATURES = 8.0, 3
 SHOWN, MAX_REFS = 3, 100
 POPULATIONS = {"people": ("human", "unknown"), "services": ("service",)}
+Verdicts = dict[tuple[str, dt.date], bool]
+"""Actor and day of an anomaly to whether people confirmed it."""
 CONFIRMED = frozenset({"propose", "approve", "implement", "accept"})
 
 
 def anomalies(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> pa.Table:
     """Compute and write the table `anomalies` of a day; the model's card is in its metadata under `card`."""
     with connect(
-        settings, lake, since=day - HISTORY * DAY, until=day, tables=["actor_days", "completeness", "events"]
+        settings,
+        lake,
+        since=day - HISTORY * DAY,
+        until=day,
+        tables=["actor_days", "completeness", "events", "anomalies"],
     ) as con:
         frame = _frame(con)
-        judged = _verdicts(engine, settings.as_of(day))
+        judged = _verdicts(con, settings, engine, day)
         cards, rows = {}, []
         for population, kinds in POPULATIONS.items():
             part = frame[frame["x_actor_kind"].isin(kinds)].reset_index(drop=True)
             found, cards[population] = _population(con, part, day, settings.budgets.anomalies_per_day, judged)
             rows += found
-    rows.sort(key=lambda row: (-row["score"], row["group_key"]))
-    table = pa.Table.from_pylist(rows, schema=TABLES["anomalies"].schema)
+    rows.sort(
+        key=lambda row: (row["threshold"] - row["score"], row["group_key"])
+    )  # scores of two forests have no common scale
+    table = pa.Table.from_pylist(rows[: settings.budgets.anomalies_per_day], schema=TABLES["anomalies"].schema)
     lake.write_table("anomalies", table, day, metadata={"card": json.dumps(cards, sort_keys=True)})
     return table
 
@@ -79,7 +87,7 @@ def _population(
     frame: pd.DataFrame,
     day: dt.date,
     budget: int,
-    judged: dict[str, tuple[dt.date, bool]],
+    judged: Verdicts,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     days = frame["day"].to_numpy("datetime64[D]")
     usable = frame["usable"].to_numpy(dtype=bool)
@@ -98,7 +106,7 @@ def _population(
     if not train.any() or not today.any():
         return [], {**card, "state": "not_evaluated", "why": "nobody acted on the day, or nothing is left to train on"}
     forest = Forest(told.z[train], seed=1)
-    _replay(forest, frame, told, days, judged, day)
+    _replay(forest, frame, told, days, judged)
     limit = threshold(forest.score(told.z[held_out]), days=HELD_OUT, a_day=budget)
     scores = forest.score(told.z[today])
     at = np.flatnonzero(today)
@@ -118,29 +126,27 @@ def _population(
     return [_row(con, frame.iloc[row], told, row, score, limit, day) for score, row in beyond[:budget]], card
 
 
-def _replay(
-    forest: Forest, frame: pd.DataFrame, told: Scored, days: Any, judged: dict[str, tuple[dt.date, bool]], day: dt.date
-) -> None:
-    """What people said about anomalies of the days that are on record."""
-    rows, verdicts = [], []
+def _replay(forest: Forest, frame: pd.DataFrame, told: Scored, days: Any, judged: Verdicts) -> None:
+    """What people said about the actor-days that are on record."""
     place = {(actor, when): at for at, (actor, when) in enumerate(zip(frame["x_actor"], days.tolist(), strict=True))}
-    for actor in frame["x_actor"].unique():
-        said = judged.get(short_hash(RULE, _key(actor)))
-        last = said and max(
-            (when for name, when in place if name == actor and when < min(day, said[0] + DAY)), default=None
-        )
-        if said and last is not None:
-            rows.append(place[actor, last])
-            verdicts.append(said[1])
-    forest.learn(told.z[rows], np.array(verdicts, dtype=bool))
+    said = [(place[one], confirmed) for one, confirmed in judged.items() if one in place]
+    forest.learn(told.z[[at for at, _ in said]], np.array([confirmed for _, confirmed in said], dtype=bool))
 
 
-def _verdicts(engine: sa.Engine, until: dt.datetime) -> dict[str, tuple[dt.date, bool]]:
-    """Finding to the day of its first verdict and whether it was confirmed."""
-    found: dict[str, tuple[dt.date, bool]] = {}
-    for one in decisions.read(engine, until):
-        if one.action == "false_positive" or one.action in CONFIRMED:
-            found.setdefault(one.finding_id, (one.recorded_at.date(), one.action != "false_positive"))
+def _verdicts(con: duckdb.DuckDBPyConnection, settings: Settings, engine: sa.Engine, day: dt.date) -> Verdicts:
+    """Whether an anomaly of an actor and day was confirmed; the last word counts.
+
+    A verdict is about the newest anomaly that was on record when it was given.
+    """
+    query = "SELECT group_key, x_actor, day FROM anomalies WHERE day < ? ORDER BY day"
+    told: dict[str, list[tuple[str, dt.date]]] = {}
+    for key, actor, when in con.execute(query, [day]).fetchall():
+        told.setdefault(short_hash(RULE, key), []).append((actor, when))
+    found: Verdicts = {}
+    for one in decisions.read(engine, settings.as_of(day)):
+        before = [about for about in told.get(one.finding_id, []) if settings.as_of(about[1]) <= one.recorded_at]
+        if before and (one.action == "false_positive" or one.action in CONFIRMED):
+            found[before[-1]] = one.action != "false_positive"
     return found
 
 

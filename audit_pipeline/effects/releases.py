@@ -22,6 +22,7 @@ from audit_pipeline.clock import DAY
 from audit_pipeline.context import connect
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
+from audit_pipeline.privacy.masks import mask
 from audit_pipeline.settings import Settings
 
 WEEKS = 4
@@ -57,10 +58,13 @@ class Compared:
 def service_hours(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     """Compute and write the table `service_hours` of a day.
 
-    An error is a failed call (of HTTP: from 500 on; a refused request is the caller's).
+    An error is a failed call (of HTTP: from 500 on; a refused request is the caller's). A service's name is a log's text: what looks
+    like a secret in it is masked.
     """
     with connect(settings, lake, since=day, until=day, tables=["events"]) as con:
         table = con.sql(_SQL, params=[day]).to_arrow_table()
+    named = pa.array([mask(name) for name in table["service"].to_pylist()], pa.string())
+    table = table.set_column(table.schema.get_field_index("service"), "service", named)
     schema = TABLES["service_hours"].schema
     table = table.select(schema.names).cast(schema)
     lake.write_table("service_hours", table, day)
@@ -155,5 +159,6 @@ def by_service(rows: Iterable[tuple[str, dt.datetime, int, int]]) -> dict[str, d
     """Rows of `service_hours` as `compare` takes them."""
     found: dict[str, dict[dt.datetime, tuple[int, int]]] = defaultdict(dict)
     for service, hour, requests, errors in rows:
-        found[service][hour] = (requests, errors)
+        before = found[service].get(hour, (0, 0))
+        found[service][hour] = (before[0] + requests, before[1] + errors)
     return dict(found)

@@ -105,6 +105,13 @@ def test_the_budget_is_a_ceiling(tmp_path: Path) -> None:
     assert world.card()["people"]["beyond_threshold"] > 2
 
 
+def test_the_budget_is_for_people_and_services_together(tmp_path: Path) -> None:
+    world = World(tmp_path, budget=1)
+    world.past()
+    world.day(TODAY, {"s3": {"deletes": 90_000.0}, **SPIKE})
+    assert len(world.judge()) == 1
+
+
 def test_services_are_judged_among_themselves(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.past()
@@ -156,9 +163,11 @@ def test_a_false_positive_lowers_what_looks_like_it(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.past(34)
     world.day(TODAY - DAY, SPIKE)
+    night.anomalies(world.settings, world.lake, world.engine, TODAY - DAY)
     world.day(TODAY, SPIKE)
     (plain,) = (row["score"] for row in world.judge() if row["x_actor"] == "p07")
-    _decide(world, "p07", TODAY - DAY, "false_positive")
+    _decide(world, "p07", TODAY - DAY, "comment")  # no verdict
+    _decide(world, "p07", TODAY, "false_positive")
     after = [row["score"] for row in world.judge() if row["x_actor"] == "p07"]
     assert world.card()["people"]["verdicts"] == 1
     assert not after or after[0] < plain
