@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 Matrix = npt.NDArray[np.float64]
-PEERS = 5.0
-"""days of its own that weigh as much as the peers' mean"""
+PEERS, GROWN = 5.0, 14.0
+"""Days that the peers' mean weighs beside none of one's own, and like days of one's own from which on it weighs nothing: whoever
+always does ten times as much as their peers is no surprise."""
 FLOOR = 0.02
 """least variance of log1p counts, beside the Poisson noise"""
 
@@ -46,11 +47,19 @@ def scored(frame: pd.DataFrame, names: list[str]) -> Scored:
     n, total, squares = _before(own, day, usable, logs)
     peer_n, peer_total, _ = _before(peer, day, usable, logs)
     peer_mean = peer_total / np.maximum(peer_n, 1)[:, None]
-    mean = (total + PEERS * peer_mean) / (n + PEERS)[:, None]
-    centred = np.maximum(squares - n[:, None] * (total / np.maximum(n, 1)[:, None]) ** 2, 0)
+    weight = PEERS * np.clip(1 - n / GROWN, 0, 1)
+    own_mean = total / np.maximum(n, 1)[:, None]
+    both = np.maximum(n + weight, 1)[:, None]
+    mean = (total + weight[:, None] * peer_mean) / both
     count = np.expm1(mean)
-    noise = count / (1 + count) ** 2  # of log1p of a Poisson count, by the delta method
-    variance = (centred + PEERS * (noise + FLOOR)) / (n + PEERS)[:, None]
+    noise = (count + 0.5) / (
+        1 + count
+    ) ** 2  # of log1p of a Poisson count, by the delta method; half an event more, as 0 has no noise
+    spread = np.maximum(squares - n[:, None] * own_mean**2, 0) + weight[:, None] * (noise + FLOOR)
+    apart = (
+        (n * weight)[:, None] / both * (own_mean - peer_mean) ** 2
+    )  # while it is open whether the peers are any guide
+    variance = (spread + apart) / both
     z = (logs - mean) / np.sqrt(np.maximum(variance, noise) + FLOOR)
     known = (n + peer_n) > 0
     return Scored(np.where(known[:, None], np.maximum(z, 0), 0), count, n.astype(np.int64))

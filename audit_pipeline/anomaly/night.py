@@ -35,6 +35,8 @@ HISTORY, HELD_OUT, LEAST_DAYS = 56, 7, 14
 """days of baseline; newest of them that only set the threshold; fewest usable ones"""
 LEAST_Z = 4.0
 """standard deviations above the usual below which nothing is told, however dull the other days are"""
+ALONE_Z = 5.0
+"""standard deviations that a single feature must lie above the usual to be told by itself"""
 HIGH_Z, HIGH_FEATURES = 8.0, 3
 SHOWN, MAX_REFS = 3, 100
 POPULATIONS = {"people": ("human", "unknown"), "services": ("service",)}
@@ -60,7 +62,7 @@ def anomalies(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -
             found, cards[population] = _population(con, part, day, settings.budgets.anomalies_per_day, judged)
             rows += found
     rows.sort(
-        key=lambda row: (row["threshold"] - row["score"], row["group_key"])
+        key=lambda row: (-row["score"] / row["threshold"], row["group_key"])
     )  # scores of two forests have no common scale
     table = pa.Table.from_pylist(rows[: settings.budgets.anomalies_per_day], schema=TABLES["anomalies"].schema)
     lake.write_table("anomalies", table, day, metadata={"card": json.dumps(cards, sort_keys=True)})
@@ -108,22 +110,29 @@ def _population(
     forest = Forest(told.z[train], seed=1)
     _replay(forest, frame, told, days, judged)
     limit = threshold(forest.score(told.z[held_out]), days=HELD_OUT, a_day=budget)
-    scores = forest.score(told.z[today])
-    at = np.flatnonzero(today)
-    beyond = [
-        (score, row)
-        for score, row in zip(scores.tolist(), at.tolist(), strict=True)
-        if score > limit and told.z[row].max() >= LEAST_Z
-    ]
-    beyond.sort(key=lambda one: (-one[0], frame.at[one[1], "x_actor"]))
+    alone = max(threshold(told.z[held_out].max(axis=1), days=HELD_OUT, a_day=budget), ALONE_Z)
+    beyond = _beyond(told, np.flatnonzero(today), forest.score(told.z[today]), limit, alone)
+    beyond.sort(key=lambda one: (-one[1] / one[2], frame.at[one[0], "x_actor"]))
     card |= {
-        "state": "evaluated",
-        "threshold": limit,
-        "beyond_threshold": len(beyond),
-        "verdicts": forest.verdicts,
+        "state": "evaluated", "threshold": limit, "threshold_alone": alone, "beyond_threshold": len(beyond), "verdicts": forest.verdicts,
         "rows_trained": int(train.sum()),
-    }
-    return [_row(con, frame.iloc[row], told, row, score, limit, day) for score, row in beyond[:budget]], card
+    }  # fmt: skip
+    return [_row(con, frame.iloc[row], told, row, score, passed, day) for row, score, passed in beyond[:budget]], card
+
+
+def _beyond(told: Scored, at: Any, scores: Any, limit: float, alone: float) -> list[tuple[int, float, float]]:
+    """Rows that pass the forest's threshold, or whose largest score passes one of its own: row, score, the threshold it passed.
+
+    A feature that nobody ever had splits no tree, so that the forest cannot see the first one who has much of it.
+    """
+    found = []
+    for row, score in zip(at.tolist(), scores.tolist(), strict=True):
+        largest = float(told.z[row].max())
+        if score > limit and largest >= LEAST_Z:
+            found.append((row, score, limit))
+        elif largest > alone:
+            found.append((row, largest, alone))
+    return found
 
 
 def _replay(forest: Forest, frame: pd.DataFrame, told: Scored, days: Any, judged: Verdicts) -> None:

@@ -97,6 +97,24 @@ def test_a_quiet_day_gives_nothing(tmp_path: Path) -> None:
     assert world.card()["people"]["state"] == "evaluated"
 
 
+def test_a_first_time_is_no_surprise_and_many_first_times_are(tmp_path: Path) -> None:
+    rare = {f"p{n:02}": {"secret_reads": 0.0, "deletes": 0.0} for n in range(ACTORS)}
+    world = World(tmp_path)
+    world.past(spikes=rare)
+    world.day(
+        TODAY, {**rare, "p01": {"secret_reads": 1.0, "deletes": 1.0}, "p02": {"secret_reads": 60.0, "deletes": 0.0}}
+    )
+    assert [row["x_actor"] for row in world.judge()] == ["p02"]
+
+
+def test_whoever_always_does_more_than_their_peers_is_no_surprise(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    busy = {"p09": {one.name: 4000.0 for one in features()}}
+    world.past(spikes=busy)
+    world.day(TODAY, busy)
+    assert [row["x_actor"] for row in world.judge()] == []
+
+
 def test_the_budget_is_a_ceiling(tmp_path: Path) -> None:
     world = World(tmp_path, budget=2)
     world.past()
