@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +19,11 @@ from audit_pipeline.effects.model import NoEstimateError, Point, estimate, trend
 from audit_pipeline.effects.weeks import permutation_p, smallest_p, week_rates
 from benchmarks.effects_families import BASE, CAMPAIGNS, FAMILIES, FIRST, draw
 
-PUBLISHED = next(
-    (
-        folder
-        for parent in Path(__file__).resolve().parents
-        if (folder := parent / "shared" / "data" / "effect_published").is_dir()
-    ),
-    None,
+PUBLISHED = (
+    Path(os.environ.get("AUDIT_PIPELINE_SHARED_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+    / "effect_published"
 )
-real = pytest.mark.skipif(PUBLISHED is None, reason="no folder shared/data/effect_published beside the project")
+real = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="shared data is absent")
 
 
 def steady(n: float, days: int, first: dt.date = FIRST) -> list[Point]:
