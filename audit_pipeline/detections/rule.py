@@ -6,6 +6,7 @@ Belongs here: the shape. Not here: reading rule files (`sigma`), their SQL over 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,15 @@ from audit_pipeline.detections.fields import Need
 from audit_pipeline.errors import UserError
 
 TESTS = ".tests.yml"
+LOGGING = ("T1562", "T1070")
+"""Impair Defenses and Indicator Removal (https://attack.mitre.org/techniques/T1562/, /T1070/), sub-techniques included"""
 Kind = Literal["single", "event_count", "value_count", "temporal", "temporal_ordered"]
 HistoryKind = Literal["new_network", "unusual_hour", "dormant"]
+
+
+def about_logging(attack: Iterable[str]) -> bool:
+    """Whether a rule's or a detection's techniques say that it looks for changes to logging itself."""
+    return any(tag.upper().removeprefix("ATTACK.").partition(".")[0] in LOGGING for tag in attack)
 
 
 class RuleError(UserError):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import duckdb
 
 from audit_pipeline.clock import DAY
+from audit_pipeline.detections.rule import about_logging
+from audit_pipeline.detections.sigma import load
 from audit_pipeline.effects.windows import Windows
 from audit_pipeline.kpis.catalogue import catalogue
 from audit_pipeline.noise.rules import load as load_noise
 from audit_pipeline.settings import Settings
 
-POLICY_RULES = ("logging_changed", "logging_stopped")
 MORE, FEWER = 1.5, 0.67
 """actors a day after, of those before, beyond which a count may have changed with them"""
 
@@ -33,14 +34,19 @@ class Change:
 
 
 def changes(
-    settings: Settings, con: duckdb.DuckDBPyConnection, kpi_id: str, scope: str, spans: Windows
+    settings: Settings,
+    con: duckdb.DuckDBPyConnection,
+    kpi_id: str,
+    scope: str,
+    spans: Windows,
+    sources: frozenset[str] | None = None,
 ) -> list[Change]:
-    """The changes in the windows of a comparison."""
+    """The changes in the windows of a comparison; those of `sources` that do not feed it are none (null: all feed it)."""
     return [
-        *_noise(settings, kpi_id, scope, spans),
-        *_sources(con, scope, spans),
+        *_noise(settings, kpi_id, sources, spans),
+        *_sources(con, sources, spans),
         *_population(settings, con, kpi_id, scope, spans),
-        *_policy(con, scope, spans),
+        *_policy(settings, con, sources, spans),
     ]
 
 
@@ -49,28 +55,27 @@ def _within(day: dt.date, spans: Windows) -> bool:
     return spans.before[0] < day <= spans.after[1]
 
 
-def _noise(settings: Settings, kpi_id: str, scope: str, spans: Windows) -> list[Change]:
+def _noise(settings: Settings, kpi_id: str, sources: frozenset[str] | None, spans: Windows) -> list[Change]:
     kpi = catalogue(settings).get(kpi_id)
     marked = kpi is None or "x_noise_rule" in kpi.model_dump_json()
-    source = scope.removeprefix("source:") if scope.startswith("source:") else None
     found = []
     for noise in load_noise(settings)[0]:
         rule = noise.rule
-        touches = source is None or rule.sources == "all" or source in rule.sources
+        touches = sources is None or rule.sources == "all" or not sources.isdisjoint(rule.sources)
         for what, day in (("in force since", rule.created), ("expired on", rule.expires)):
             if touches and _within(day, spans):
                 found.append(Change(f"noise rule {rule.id} {what} {day}", marked))
     return found
 
 
-def _sources(con: duckdb.DuckDBPyConnection, scope: str, spans: Windows) -> list[Change]:
+def _sources(con: duckdb.DuckDBPyConnection, sources: frozenset[str] | None, spans: Windows) -> list[Change]:
     """Sources whose first or last day with events lies in the windows."""
     query = """
         SELECT source, min(day) FILTER (events > 0), max(day) FILTER (events > 0)
         FROM completeness WHERE day <= ? GROUP BY source ORDER BY source"""
     found = []
     for source, first, last in con.execute(query, [spans.after[1]]).fetchall():
-        if first is None or (scope.startswith("source:") and scope != f"source:{source}"):
+        if first is None or (sources is not None and source not in sources):
             continue
         if _within(first, spans):
             found.append(Change(f"source {source} has events since {first}", explains=True))
@@ -98,14 +103,18 @@ def _population(
     return [Change(f"{after:.0f} actors a day instead of {before:.0f}", explains=not shared)]
 
 
-def _policy(con: duckdb.DuckDBPyConnection, scope: str, spans: Windows) -> list[Change]:
+def _policy(
+    settings: Settings, con: duckdb.DuckDBPyConnection, sources: frozenset[str] | None, spans: Windows
+) -> list[Change]:
+    """Detections of changes to logging itself, by their techniques, so that rules of the user's count too."""
     query = """
-        SELECT DISTINCT day, rule_id, sources FROM detections
-        WHERE rule_id IN (SELECT unnest($rules::VARCHAR[])) AND day BETWEEN $first AND $last ORDER BY day, rule_id"""
-    values = {"rules": list(POLICY_RULES), "first": spans.before[0], "last": spans.after[1]}
-    source = scope.removeprefix("source:") if scope.startswith("source:") else None
-    return [
-        Change(f"what is logged was changed on {day} ({rule})", explains=True)
-        for day, rule, sources in con.execute(query, values).fetchall()
-        if source is None or source in (sources or [])
-    ]
+        SELECT day, rule_id, attack, sources FROM detections
+        WHERE kind = 'rule' AND day BETWEEN $first AND $last ORDER BY day, rule_id"""
+    titles = {rule.id: rule.title for rule in load(settings)[0]}
+    found = con.execute(query, {"first": spans.before[0], "last": spans.after[1]}).fetchall()
+    said = {
+        f"what is logged was changed on {day} ({titles.get(rule, rule)})": None
+        for day, rule, attack, seen in found
+        if about_logging(attack or ()) and (sources is None or not sources.isdisjoint(seen or ()))
+    }
+    return [Change(words, explains=True) for words in said]

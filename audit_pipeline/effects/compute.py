@@ -93,7 +93,7 @@ def _judged(settings: Settings, con: duckdb.DuckDBPyConnection, fix: Fix, found:
         spans.points(found, "before"), spans.points(found, "after"), direction=fix.direction, promised=fix.promised
     )
     judged = kinds.judged(con, fix, found, spans, rate)
-    others = changes(settings, con, fix.kpi_id, fix.scope, spans)
+    others = changes(settings, con, fix.kpi_id, fix.scope, spans, found.sources)
     remarks = [spans.remark, *(change.words for change in others)]
     if spans.episode:
         remarks.insert(0, f"the time before ends on {spans.before[1]}, where the episode that opened the finding began")

@@ -20,12 +20,11 @@ from audit_pipeline.settings import Settings
 
 SHOWN_DAYS = 14
 """days after a release for which it keeps a row"""
-_RELEASES = """
-    SELECT "time", service, version FROM releases WHERE "time" < $end
-    UNION ALL
+_LISTED = 'SELECT "time", service, version FROM releases WHERE "time" < $end ORDER BY 1, 2'
+_DEPLOYED = """
     SELECT "time", coalesce(api_service_name, metadata_product_name), api_version FROM events
-    WHERE class_uid = 6002 AND activity_id IN (1, 8) AND "time" < $end AND NOT EXISTS (SELECT 1 FROM releases)
-    ORDER BY 1, 2"""
+    WHERE class_uid = 6002 AND activity_id IN (1, 8) AND "time" < $end ORDER BY 1, 2"""
+"""Without a list of releases, the deployments that the logs tell of; with one, no event is read."""
 _HOURS = """
     SELECT service, hour, requests, errors FROM service_hours h
     WHERE NOT EXISTS (SELECT 1 FROM completeness c WHERE c.day = h.day AND list_contains(h.sources, c.source) AND c.verdict IN ('partial', 'missing'))"""
@@ -35,7 +34,8 @@ def release_rows(settings: Settings, lake: Lake, day: dt.date) -> list[dict[str,
     """Rows of the releases of the last days whose hours after have passed by the end of the day."""
     since = day - (SHOWN_DAYS + WEEKS * 7 + 1) * DAY
     with connect(settings, lake, since=since, until=day, tables=["service_hours", "completeness", "events"]) as con:
-        known = con.execute(_RELEASES, {"end": midnight(day) + DAY}).fetchall()
+        until = {"end": midnight(day) + DAY}
+        known = con.execute(_LISTED, until).fetchall() or con.execute(_DEPLOYED, until).fetchall()
         recent = [one for one in known if one[0] >= midnight(day - SHOWN_DAYS * DAY) and one[1] and one[2]]
         return _rows(settings, con, recent, known, day) if recent else []
 

@@ -33,6 +33,8 @@ class Series:
     left_out: dict[dt.date, str] = field(default_factory=dict)
     unit: str = "a day"
     target: float | None = None
+    sources: frozenset[str] | None = None
+    """sources that feed it; null: all"""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def detections(con: duckdb.DuckDBPyConnection, finding: str, days: Sequence[dt.d
         ).fetchall()
     }
     lacking = _incomplete(con, about.sources)
-    found = Series()
+    found = Series(sources=frozenset(about.sources))
     for day in days:
         state, reason = states.get(day, (NOT_COMPUTED, NOT_COMPUTED))
         why = lacking.get(day) or (None if state == "evaluated" else reason or state)
@@ -97,7 +99,7 @@ def _template(con: duckdb.DuckDBPyConnection, template: str, days: Sequence[dt.d
     ).fetchone() or (None,)
     lacking = _incomplete(con, tuple(sources or ()))
     judged = _judged(con)
-    found = Series()
+    found = Series(sources=frozenset(sources or ()))
     for day in days:
         why = lacking.get(day) or (None if day in judged else NOT_COMPUTED)
         _add(found, day, counts.get(day, 0) if why is None else None, 1.0, why)
@@ -116,7 +118,8 @@ def _kpi(
         (row[0], row[1]): {"value": row[2], "n": row[3], "population": row[4], "verdict": row[5]} for row in rows
     }
     rate = kpi.kind in ("rate", "share")
-    found = Series(unit=kpi.unit, target=kpi.target)
+    kind, _, name = scope.partition(":")
+    found = Series(unit=kpi.unit, target=kpi.target, sources=frozenset({name}) if kind == "source" else None)
     for day in days:
         row, whole = stored.get((day.isoformat(), scope)), stored.get((day.isoformat(), "all"))
         if row is None and whole is not None and kpi.kind == "count":  # teams and services have a row only where seen

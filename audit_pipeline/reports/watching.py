@@ -11,8 +11,6 @@ from audit_pipeline.reports.inputs import Inputs, Row
 DETECTOR = "detector"
 """kind of a row of what could not be judged: a rule or model that lacked what it needs. Alone it does not change a report's state:
 where a source is to blame the source does, and a rule for what a company does not log would ask for attention for ever."""
-TECHNIQUES = ("T1562", "T1070")
-"""Impair Defenses and Indicator Removal (https://attack.mitre.org/techniques/T1562/, /T1070/), sub-techniques included"""
 
 
 def logging_changes(inputs: Inputs, findings: list[Row]) -> Row:
@@ -20,21 +18,18 @@ def logging_changes(inputs: Inputs, findings: list[Row]) -> Row:
 
     Without a rule over a source, that nothing is shown of it says nothing.
     """
+    from audit_pipeline.detections.rule import LOGGING, about_logging
     from audit_pipeline.detections.sigma import load  # reads rule files: not needed to import this package
 
-    rules = [rule for rule in load(inputs.settings)[0] if any(_watches(tag) for tag in rule.attack)]
+    rules = [rule for rule in load(inputs.settings)[0] if about_logging(rule.attack)]
     watched = {source for rule in rules for source in rule.sources}
     ids = {rule.id for rule in rules if rule.sources}
     return {
-        "techniques": list(TECHNIQUES),
+        "techniques": list(LOGGING),
         "rules": sorted(rule.title for rule in rules if rule.sources),
         "unwatched": sorted(set(inputs.settings.sources) - watched),
         "findings": [row["finding_id"] for row in findings if row["rule_id"] in ids],
     }
-
-
-def _watches(tag: str) -> bool:
-    return tag.upper().removeprefix("ATTACK.").partition(".")[0] in TECHNIQUES
 
 
 def rules_not_judged(inputs: Inputs) -> list[Row]:

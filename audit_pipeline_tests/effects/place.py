@@ -73,8 +73,8 @@ class Place:
         ]
         self.lake.write_table("kpis", table("kpis", rows), day)
 
-    def detection(self, day: dt.date, n: int = 12, rule: str = RULE, group: str = GROUP) -> None:
-        """The finding is detected on a day."""
+    def detection(self, day: dt.date, n: int = 12, rule: str = RULE, group: str = GROUP, **more: Any) -> None:
+        """The finding, or something else, is detected on a day."""
         self.write(
             "detections",
             day,
@@ -84,9 +84,9 @@ class Place:
             kind="rule",
             level="high",
             n=n,
-            sources=["idp"],
             first_time=midnight(day),
             last_time=midnight(day),
+            **{"sources": ["idp"], **more},
         )
 
     def evaluated(self, days: Iterable[dt.date], state: str = "evaluated") -> None:

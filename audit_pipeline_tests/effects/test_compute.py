@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.detections.sigma import load
 from audit_pipeline.effects.model import Point
 from audit_pipeline_tests.effects.place import FINDING, SCOPE, Place
 from benchmarks.effects_families import BASE, CAMPAIGNS, FIRST, draw
@@ -179,11 +180,22 @@ def test_hostile_scopes_are_values(place: Place, scope: str) -> None:
 
 def test_what_is_logged_changed(place: Place) -> None:
     place.days(series(0.6))
-    place.detection(FIXED + 2 * DAY, rule="logging_stopped", group="{}")
+    (rule,) = (one for one in load(place.settings)[0] if one.file.stem == "logging_stopped")
+    place.detection(FIXED + 2 * DAY, rule=rule.id, group="{}", attack=list(rule.attack))
     place.fix(FIXED, DECISION)
     (row,) = place.effects(DECISION)
     assert row["verdict"] == "inconclusive"
-    assert f"what is logged was changed on {FIXED + 2 * DAY}" in row["reason"]
+    assert f"what is logged was changed on {FIXED + 2 * DAY} ({rule.title})" in row["reason"]
+
+
+def test_what_other_sources_log_does_not_matter(place: Place) -> None:
+    place.days(series(0.6))
+    place.detection(FIXED + 2 * DAY, rule="own", group="{}", attack=["T1562.008"], sources=["elsewhere"])
+    place.fix(FIXED, DECISION, scope="source:idp")
+    (named,) = place.effects(DECISION)
+    place.detection(FIXED + 2 * DAY, rule="own", group="{}", attack=["T1562.008"], sources=["elsewhere", "idp"])
+    (touched,) = place.effects(DECISION)
+    assert ("what is logged" in named["reason"], "what is logged" in touched["reason"]) == (False, True)
 
 
 def test_a_source_that_fell_silent(place: Place) -> None:
