@@ -12,6 +12,8 @@ from typing import Any
 
 from audit_pipeline.detections.sigma import LEVELS
 
+TERM = " · "
+"""between the terms in words"""
 SEVERITY = {"critical": 80, "high": 60, "medium": 40, "low": 20, "informational": 5}
 DAY_MORE, DAYS_AT_MOST = 2, 6
 PRIVILEGED, SOURCES, REOPENED, OVERDUE, INCOMPLETE = 5, 3, 3, 3, -5
@@ -45,7 +47,7 @@ def risk(detections: list[dict[str, Any]], *, reopened: int = 0, overdue: bool =
     ]
     first, *more = [(name, points) for name, points in terms if points]
     words = [f"{first[0]} {first[1]}", *(f"{name} {points:+d}".replace("-", "−") for name, points in more)]
-    return float(max(sum(points for _, points in terms), 0)), " · ".join(words)
+    return float(max(sum(points for _, points in terms), 0)), TERM.join(words)
 
 
 def order(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import json
 import re
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.findings.risk import TERM
 from audit_pipeline.findings.states import CLOSED
 from audit_pipeline.reports.inputs import Inputs, Row
 
@@ -62,21 +63,16 @@ def findings(inputs: Inputs) -> list[Row]:
 
 def _finding(inputs: Inputs, row: Row) -> Row:
     detections = inputs.detections.get((row["rule_id"], row["group_key"]), [])
-    now = rfc3339(inputs.settings.as_of(inputs.day))
     closed = row["state"] in CLOSED
-    overdue = row["overdue"]
-    if overdue is None:
-        overdue = not closed and row["due_at"] is not None and row["due_at"] < now
     fix = _proposal(row["fix"])
-    verb, ask = _ask({**row, "overdue": overdue, "fix": fix}, inputs) if row["shown"] is not False else (None, None)
+    verb, ask = _ask({**row, "fix": fix}, inputs) if row["shown"] is not False else (None, None)
     return {
         **{name: row[name] for name in row if name not in ("x_actor", "x_actor_kind")},
         "actor": row["x_actor"],
         "actor_kind": row["x_actor_kind"],
         "fix": fix,
-        "risk_terms": _terms(row["risk_terms"]),
+        "risk_terms": row["risk_terms"].split(TERM) if row["risk_terms"] else [],
         "closed": closed,
-        "overdue": overdue,
         "change": _change(row, inputs.findings_before.get(row["finding_id"])),
         "verb": verb,
         "ask": ask,
@@ -102,20 +98,6 @@ def _proposal(text: str | None) -> Row | None:
     """The proposal of a fix; what it lacks is null."""
     found = json.loads(text) if text else None
     return {name: found.get(name) for name in _FIX} if isinstance(found, dict) else None
-
-
-def _terms(text: str | None) -> list[str]:
-    """The terms of a risk score, each as `severity high +60`."""
-    try:
-        found = json.loads(text or "[]")
-    except ValueError:
-        return [part.strip() for part in (text or "").split(" · ") if part.strip()]
-    if isinstance(found, dict):
-        return [
-            f"{name} {points:+g}" if isinstance(points, int | float) else f"{name} {points}"
-            for name, points in found.items()
-        ]
-    return [str(part) for part in found]
 
 
 def _detection(row: Row) -> Row:

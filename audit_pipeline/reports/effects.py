@@ -75,7 +75,7 @@ def _remediation(inputs: Inputs, row: Row, proposals: dict[int, Row], titles: di
         one for one in _of(inputs, finding_id, "implement") if one["payload"].get("proposal") in (None, int(seq or 0))
     ]
     shown = {name: row[name] if row[name] is not None else payload.get(name) for name in _NUMBERS}
-    shown["left_out"], shown["series"] = row["left_out"] or [], _on_scale(row)
+    shown["left_out"], shown["series"] = row["left_out"] or [], _rates(row)
     return {
         **shown,
         "effect_id": row["effect_id"],
@@ -97,21 +97,9 @@ def _remediation(inputs: Inputs, row: Row, proposals: dict[int, Row], titles: di
     }
 
 
-def _on_scale(row: Row) -> list[Row]:
-    """The series on the scale of the rates: a count whose rate is compared is divided by its population (events by requests)."""
-    series: list[Row] = row["series"] or []
-    before = [one for one in series if one["window"] == "before" and None not in (one["value"], one["population"])]
-    of = sum(one["population"] for one in before)
-    if not of:
-        return series
-    total = sum(one["value"] for one in before)
-    if row["rate_before"] is None:  # not judged yet: a share lies between 0 and 1
-        counts = row["unit"] in ("share", "ratio", "rate") and total > len(before)
-    else:
-        counts = abs(total / of - row["rate_before"]) < abs(total / len(before) - row["rate_before"])
-    if not counts:
-        return series
-    return [{**one, "value": _share(one)} for one in series]
+def _rates(row: Row) -> list[Row]:
+    """The series as the rates that are compared: what was counted by what it was counted among."""
+    return [{**one, "value": _share(one)} for one in row["series"] or []]
 
 
 def _share(one: Row) -> float | None:

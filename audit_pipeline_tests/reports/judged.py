@@ -55,7 +55,7 @@ def series(first: dt.date, fixed: dt.date, end: dt.date, before: float, after: f
         window = "after" if day >= fixed else "episode" if day >= fixed - 8 * DAY else "before"
         level = after if window == "after" else before * (1.9 if window == "episode" else 1)
         window = "left_out" if step in (10, 11) else window
-        found.append({"day": day, "value": level * wave, "population": 9_000.0, "window": window})
+        found.append({"day": day, "value": level * wave * 9_000, "population": 9_000.0, "window": window})
     return found
 
 

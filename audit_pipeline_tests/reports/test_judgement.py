@@ -258,22 +258,15 @@ def test_the_drawing_tells_windows_by_shape_and_leaves_gaps() -> None:
 def test_counts_are_drawn_as_the_rates_that_were_compared(company: Company) -> None:
     row = judged.effect(finding(MARA), propose(company, MARA, "Retries"), "verified")
     judged.write(company, "effects", [row], LAST)
+    row["series"][3] = {**row["series"][3], "population": 0.0}
+    judged.write(company, "effects", [row], LAST)
     drawn = build(company)["effects"][0]["series"]
-    assert [one["value"] for one in drawn] == pytest.approx([one["value"] for one in row["series"]])
-    counts = [{**one, "value": one["value"] * one["population"]} for one in row["series"]]
-    counts[3] = {**counts[3], "population": 0.0}
-    judged.write(company, "effects", [{**row, "series": counts}], LAST)
-    again = build(company)["effects"][0]["series"]
-    assert again[3]["value"] is None, "a day without requests has no rate"
-    waits = {
-        **judged.effect(finding(MARA), 1, "pending"),
-        "subject_id": row["subject_id"],
-        "series": counts,
-        "rate_before": None,
-    }
+    assert drawn[3]["value"] is None, "a day without requests has no rate"
+    rates = [one["value"] / one["population"] for one in row["series"][4:]]
+    assert [one["value"] for one in drawn[4:]] == pytest.approx(rates)
+    waits = {**judged.effect(finding(MARA), 1, "pending"), "subject_id": row["subject_id"], "series": row["series"], "rate_before": None}  # fmt: skip
     judged.write(company, "effects", [waits], LAST)
-    assert build(company)["effects"][0]["series"] == again, "before it is judged too"
-    assert [one["value"] for one in again[4:]] == pytest.approx([one["value"] for one in drawn[4:]])
+    assert build(company)["effects"][0]["series"] == drawn, "before it is judged too"
 
 
 def test_releases_are_told_with_both_windows_the_harmful_first(company: Company) -> None:
@@ -334,14 +327,14 @@ def test_a_finding_shows_risk_state_approval_and_fix(company: Company, change: C
     }
     change(
         {
-            "mara": {**decided, "risk_terms": json.dumps({"severity high": 60, "seen on 3 days": 8})},
+            "mara": {**decided, "risk_terms": "severity high 60 · seen on 3 days +8"},
             "svc-backup": {"risk": 3.0, "risk_terms": "severity high 60 · old +2"},
         }
     )
     told = section(build(company), "findings")
     assert "approval asserted by ben" in told
     assert "Fix Deny PassRole · promised −50 % · judged on 2026-12-01" in told
-    assert "Risk 74: severity high +60 · seen on 3 days +8" in told
+    assert "Risk 74: severity high 60 · seen on 3 days +8" in told
     assert "Risk 3: severity high 60 · old +2" in told
     assert "reopened" in told
     assert "Asked: make the change, and record that it is made." in told
@@ -602,7 +595,7 @@ def test_hostile_text_in_the_new_parts_is_inert(company: Company, change: Change
     judged.write(company, "rule_states", [judged.rule_state(LAST, payload, "not_evaluated", payload)], LAST)
     text_columns = {
         "held_back": payload,
-        "risk_terms": json.dumps({payload: 1}),
+        "risk_terms": payload,
         "risk": 1.0,
         "approved_by": payload,
         "approval": "signed",
@@ -633,7 +626,7 @@ def test_ninety_days_with_effects_releases_and_anomalies_fit(company: Company, c
         {
             "actor": {
                 "risk": 41.0,
-                "risk_terms": json.dumps({f"term {i}": i for i in range(8)}),
+                "risk_terms": " · ".join(f"term {i} +{i}" for i in range(8)),
                 "approval": "signed",
                 "approved_by": "ben",
             }
