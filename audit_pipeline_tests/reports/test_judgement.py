@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
 import re
 import time
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, SimulatedClock, rfc3339
 from audit_pipeline.detections.sigma import load
+from audit_pipeline.effects import compute
 from audit_pipeline.findings import decisions, view
 from audit_pipeline.reports import differences, editions, effect_chart, page, pseudonyms, tables, text, wording
 from audit_pipeline.reports.model import build_daily
@@ -104,8 +106,8 @@ def shown(report: Report) -> str:
 
 def section(report: Report, name: str) -> str:
     """The text of one section of the page."""
-    html = page.render(report)
-    found = re.search(rf'<section class="part" aria-labelledby="{name}">.*?</section>', html, re.DOTALL)
+    whole = page.render(report)
+    found = re.search(rf'<section class="part" aria-labelledby="{name}">.*?</section>', whole, re.DOTALL)
     assert found, name
     return " ".join(page.plain(found[0]).split())
 
@@ -229,6 +231,29 @@ def test_a_fix_that_no_run_compared_is_pending_and_not_absent(company: Company, 
     assert (row["verdict"], row["late"], row["fix"]) == ("pending", True, "Retries")
     (asked,) = [one for one in report["decisions"] if one["finding_id"] == finding(MARA)]
     assert asked["ask"] == "its decision date has come, and nothing was judged"
+
+
+@pytest.mark.parametrize("kind", ["rate", "recurrence", "state"])
+@pytest.mark.parametrize(
+    ("kpi", "scope"),
+    [("error_rate_by_service", "service:checkout"), ("failed_sign_ins", "all"), ("detections", ""), ("recurring_errors", "template:none"), ("gone", "all")],
+)  # fmt: skip
+def test_what_the_engine_says_is_told_on_every_day_of_a_fix(company: Company, kind: str, kpi: str, scope: str) -> None:
+    scope = scope or f"finding:{finding(MARA)}"
+    day, date = LAST - 6 * DAY, (LAST - DAY).isoformat()
+    seq = decide(company, MARA, "propose", day, "ana", fix="Retries", kind=kind, kpi_id=kpi, scope=scope, direction="down", promised=0.5, decision_date=date)  # fmt: skip
+    decide(company, MARA, "implement", day, "ana", proposal=seq)
+    told: list[tuple[bool, bool]] = []
+    for at_day in (day, day + 2 * DAY, day + 3 * DAY, LAST - DAY, LAST):
+        compute.effects(company.settings, company.lake, company.engine, at_day)
+        report = build(company, at_day)
+        (row,) = report["effects"]
+        shown = page.render(report)
+        assert wording.effect(row) in html.unescape(shown)
+        assert ("none after yet" in shown) == (row["after_start"] is None)
+        assert Page(shown).faults == []
+        told.append((row["after_start"] is None, row["verdict"] == "pending"))
+    assert told == [(True, True), (True, True), (False, True), (False, False), (False, False)]
 
 
 def test_the_drawing_tells_windows_by_shape_and_leaves_gaps() -> None:
