@@ -183,11 +183,11 @@ def context(
     row = next(row for row in rows if row["finding_id"] == finding)
     with connect(lake, tables=["effects"]) as con:
         judged = con.execute(_JUDGED, [f"{finding}:%"]).fetchall()
-    events: list[course.Event] = [
-        (at, verdict, int(str(subject).rpartition(":")[2])) for at, verdict, subject in judged if at <= now
+    events = [
+        course.Step(at, verdict, int(str(subject).rpartition(":")[2])) for at, verdict, subject in judged if at <= now
     ]
     if row["state"] == OPEN and course.state_at(made, events, now) == "verified":
-        events.append((now, "recurred", None))  # only detections tell, and the view has asked them
+        events.append(course.Step(now, "recurred"))  # only detections tell, and the view has asked them
     return Context(settings, frozenset(row["finding_id"] for row in rows), row["team"], tuple(events))
 
 

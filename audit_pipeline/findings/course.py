@@ -6,7 +6,8 @@ Belongs here: order in time, expiry, and what must have been decided before. Not
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from audit_pipeline.clock import midnight, rfc3339
@@ -18,8 +19,18 @@ from audit_pipeline.findings.states import OPEN, after, allowed, words
 if TYPE_CHECKING:
     from audit_pipeline.findings.decisions import Decision
 
-Event = tuple[dt.datetime, str, int | None]
-"""What happened without a decision: time, name of `states.EVENTS`, the number of the proposal that it is about (null: any)."""
+
+@dataclass(frozen=True)
+class Step:
+    """Something that may change a finding's state: when, its name, and the decision or the effect behind it."""
+
+    time: dt.datetime
+    name: str
+    """an action, or a name of `states.EVENTS`"""
+    about: int | None = None
+    """number of the decision; of what nobody decided, that of the proposal or acceptance it tells of (null: any)"""
+    decision: Decision | None = None
+    effect_id: str | None = None
 
 
 class AlreadyRecordedError(UserError):
@@ -76,46 +87,42 @@ def check_cycle(rows: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> No
 
 
 def follow(
-    made: Iterable[Decision],
-    events: Sequence[tuple[dt.datetime, str, int | None]] = (),
-    until: dt.datetime | None = None,
-) -> Iterator[tuple[dt.datetime, str, str]]:
-    """The way of one finding: time, step and the state after it, in order; that moment included.
+    made: Iterable[Decision], events: Iterable[Step] = (), until: dt.datetime | None = None
+) -> Iterator[tuple[Step, str, str]]:
+    """The way of one finding: each step with the state before and after it, in order; that moment included.
+
+    What tells of a proposal or an acceptance that is no longer in force is left out.
 
     Args:
         made: the finding's decisions, in their order.
-        events: what happened otherwise: time, a name of `states.EVENTS`, the number of the proposal that it is about (null: any).
-            That an acceptance expired follows from its decision and need not be given.
+        events: what happened otherwise (`states.EVENTS`). That an acceptance expired follows from its decision and need not be given.
         until: up to when; `None`: all that is known, but no expiry.
     """
-    decided = list(made)
-    steps: list[tuple[dt.datetime, int, str, int | None]] = [
-        (one.recorded_at, one.seq, one.action, one.seq) for one in decided
-    ]
-    steps += [(at, 0, event, about) for at, event, about in events]
-    steps += [
-        (at, 0, "expired", one.seq) for one in decided if one.action == "accept" and until and (at := _expiry(one))
-    ]
-    state, about = OPEN, None
-    for at, seq, step, reference in sorted(steps, key=lambda item: item[:2]):
-        if until is not None and at > until:
+    steps = [*events]
+    for one in made:
+        steps.append(Step(one.recorded_at, one.action, one.seq, one))
+        ends = expiry(one) if one.action == "accept" and until else None
+        steps += [Step(ends, "expired", one.seq)] if ends else []
+    state, in_force = OPEN, None
+    for step in sorted(steps, key=lambda one: (one.time, one.about or 0 if one.decision else 0)):
+        if until is not None and step.time > until:
             return
-        if seq == 0 and reference not in (None, about):
-            continue  # it tells of a proposal or an acceptance that is no longer in force
-        before, state = state, after(state, step)
-        if step in ("propose", "accept") and state != before:
-            about = reference
-        yield at, step, state
+        if step.decision is None and step.about not in (None, in_force):
+            continue
+        before, state = state, after(state, step.name)
+        if step.name in ("propose", "accept") and state != before:
+            in_force = step.about
+        yield step, before, state
 
 
-def _expiry(one: Decision) -> dt.datetime | None:
-    """When an acceptance ends: the first moment of the day it names."""
+def expiry(one: Decision) -> dt.datetime | None:
+    """When an acceptance ends: the first moment (UTC) of the day that it names."""
     try:
-        return midnight(dt.date.fromisoformat(str(read_payload(one.payload).get("expires"))))
+        return midnight(dt.date.fromisoformat(str(read_payload(one.payload).get("expires"))[:10]))
     except ValueError:
         return None
 
 
-def state_at(made: Iterable[Decision], events: Sequence[Event] = (), until: dt.datetime | None = None) -> str:
+def state_at(made: Iterable[Decision], events: Iterable[Step] = (), until: dt.datetime | None = None) -> str:
     """The state of a finding at a moment; see `follow`."""
     return ([OPEN] + [state for _, _, state in follow(made, events, until)])[-1]

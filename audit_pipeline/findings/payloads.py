@@ -10,13 +10,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from audit_pipeline.errors import UsageError
 from audit_pipeline.sections import Section
 from audit_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from audit_pipeline.findings.course import Step
 
 LONGEST = dt.timedelta(days=366)
 RATE_DAYS = 22
@@ -33,8 +36,8 @@ class Context:
     settings: Settings
     findings: frozenset[str] = frozenset()
     team: str | None = None
-    events: tuple[tuple[dt.datetime, str, int | None], ...] = field(default=())
-    """time, name of `states.EVENTS`, and the proposal it is about"""
+    events: tuple[Step, ...] = field(default=())
+    """of `states.EVENTS`"""
 
 
 class _Assign(Section):

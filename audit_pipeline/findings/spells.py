@@ -14,23 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit_pipeline.clock import midnight
+from audit_pipeline.findings.course import Step, expiry, follow
 from audit_pipeline.findings.decisions import Decision
-from audit_pipeline.findings.states import CLOSED, JUDGED, OPEN, after
+from audit_pipeline.findings.states import CLOSED, JUDGED, OPEN
 
 _TIMES = {"propose": "proposed_at", "approve": "approved_at", "implement": "implemented_at"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that may change a finding's state: when, its name, and the decision or effect behind it."""
-
-    time: dt.datetime
-    name: str
-    decision: Decision | None = None
-    about: int | None = None
-    """number of the proposal or acceptance that it tells of"""
-    effect_id: str | None = None
 
 
 @dataclass
@@ -42,7 +30,6 @@ class Way:
     """when spells after the first began"""
     decided: list[dt.datetime] = field(default_factory=list)
     """when people decided about it"""
-    about: int | None = None
 
 
 def way(
@@ -63,38 +50,19 @@ def way(
     """
     names = (*_TIMES.values(), "acknowledged_at", "verified_at", "closed_at", "expires_at", "effect_id", "identity", "approved_by", "fix")  # fmt: skip
     found = Way({**dict.fromkeys(names), "state": OPEN, "owner": team, "reopened": 0})
-    for step in _steps(made, effects, detected, moment):
-        if moment is None or step.time <= moment:
-            _take(found, step)
+    events = [
+        Step(one["as_of"], one["verdict"], int(str(one["subject_id"]).rpartition(":")[2]), effect_id=one["effect_id"])
+        for one in effects
+    ]
+    events += [Step(time, "recurred") for time in detected]
+    for step, before, state in follow(made, events, moment):
+        _take(found, step, before, state)
     return found
 
 
-def _steps(
-    made: Iterable[Decision],
-    effects: Iterable[dict[str, Any]],
-    detected: Sequence[dt.datetime],
-    moment: dt.datetime | None,
-) -> list[Step]:
-    steps: list[tuple[dt.datetime, int, Step]] = []
-    for one in made:
-        steps.append((one.recorded_at, one.seq, Step(one.recorded_at, one.action, one, one.seq)))
-        ends = _expiry(one) if one.action == "accept" else None
-        if ends is not None and moment is not None:
-            steps.append((ends, 0, Step(ends, "expired", about=one.seq)))
-    for effect in effects:
-        seq = int(str(effect["subject_id"]).rpartition(":")[2])
-        judged = Step(effect["as_of"], effect["verdict"], about=seq, effect_id=effect["effect_id"])
-        steps.append((effect["as_of"], 0, judged))
-    steps += [(time, 0, Step(time, "recurred")) for time in detected]
-    return [step for _, _, step in sorted(steps, key=lambda item: item[:2])]
-
-
-def _take(found: Way, step: Step) -> None:
-    row, before = found.row, found.row["state"]
-    if step.decision is None and step.about not in (None, found.about):
-        return  # it tells of a proposal or an acceptance that is no longer in force
-    row["state"] = after(before, step.name)
-    changed = row["state"] != before
+def _take(found: Way, step: Step, before: str, state: str) -> None:
+    row, changed = found.row, state != before
+    row["state"] = state
     if step.decision is not None:
         _decided(found, step.decision, changed=changed)
     elif changed and step.name in JUDGED:
@@ -120,21 +88,13 @@ def _decided(found: Way, decision: Decision, *, changed: bool) -> None:
         row["acknowledged_at"] = row["acknowledged_at"] or decision.recorded_at
     elif decision.action == "propose":
         row |= dict.fromkeys(["approved_at", "approved_by", "implemented_at", "verified_at", "effect_id"])
-        row["fix"], found.about = decision.payload, decision.seq
+        row["fix"] = decision.payload
     elif decision.action == "approve":
         row["approved_by"] = decision.person
     elif decision.action == "accept":
-        row["expires_at"], found.about = _expiry(decision), decision.seq
+        row["expires_at"] = expiry(decision)
     if decision.action in _TIMES:
         fixed = decision.action == "implement"
         row[_TIMES[decision.action]] = decision.effective_at if fixed else decision.recorded_at
     if decision.action == "reject":
         row |= dict.fromkeys(["proposed_at", "approved_at", "approved_by", "fix"])
-
-
-def _expiry(decision: Decision) -> dt.datetime | None:
-    """When an acceptance ends: the first moment (UTC) of the day that it names."""
-    try:
-        return midnight(dt.date.fromisoformat(str(json.loads(decision.payload).get("expires"))[:10]))
-    except ValueError:
-        return None
