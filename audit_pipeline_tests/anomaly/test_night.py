@@ -166,7 +166,9 @@ def test_incomplete_days_are_no_history(tmp_path: Path) -> None:
 
 def test_nothing_later_enters_and_a_rerun_is_the_same(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.past()
+    world.past(34)
+    world.day(TODAY - DAY, SPIKE)
+    night.anomalies(world.settings, world.lake, world.engine, TODAY - DAY)
     world.day(TODAY, SPIKE)
     world.judge()
     before = world.bytes()

@@ -142,6 +142,16 @@ def test_a_day_is_the_same_bytes_when_later_days_and_decisions_are_there(place: 
     assert [findings_table(*place, DAY + number * ONE) for number in range(8)] == before
 
 
+def test_an_approval_stands_on_its_day_whatever_is_decided_later(place: Place) -> None:
+    detected(place, 0)
+    decided(place, 1, "acknowledge")
+    decided(place, 3, "approve", proposal=decided(place, 2, "propose", fix="lock", kind="rate"))
+    before = findings_table(*place, DAY + 4 * ONE)
+    assert at_day(place, 4)["approval"] is not None
+    decided(place, 6, "reject")
+    assert findings_table(*place, DAY + 4 * ONE) == before
+
+
 def test_a_release_judged_worse_is_a_finding_with_a_title(place: Place) -> None:
     detected(place, 0)
     when = DAY + ONE
