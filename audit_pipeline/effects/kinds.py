@@ -6,7 +6,6 @@ Belongs here: what each kind asks of the days after. Not here: the comparison of
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 
 import duckdb
 
@@ -18,14 +17,14 @@ from audit_pipeline.effects.windows import Windows
 
 
 def judged(con: duckdb.DuckDBPyConnection, fix: Fix, found: Series, spans: Windows, rate: Judgement) -> Judgement:
-    """The verdict of the fix's kind; the comparison of rates stands beside it."""
+    """The verdict of the fix's kind; for one that is not judged by its rate only the two rates stand beside it."""
     if fix.kind == "rate":
         return rate
     days = [spans.after[0] + DAY * n for n in range((spans.after[1] - spans.after[0]).days + 1)]
     own = found if fix.kpi_id in ("detections", "recurring_errors") else detections(con, fix.finding_id, days)
     seen = {point.day: point.n for point in own.points if point.day in set(days)}
     verdict, reason = _recurrence(fix, seen) if fix.kind == "recurrence" else _state(fix, seen, found)
-    return replace(rate, verdict=verdict, reason=reason)
+    return Judgement(verdict, reason, rate.rate_before, rate.rate_after)
 
 
 def _recurrence(fix: Fix, seen: dict[dt.date, float]) -> tuple[str, str]:

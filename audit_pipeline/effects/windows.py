@@ -43,6 +43,9 @@ def windows(
 ) -> Windows:
     """Before ends where the episode began that opened the finding, else on the day before the fix; after begins on the day after it.
 
+    Where fewer than 21 days lie before the episode, before is the episode itself up to the fix, at least 21 days of it: days from
+    before the problem would make the comparison one of two worlds.
+
     Args:
         series: days up to the one before the decision.
         opened: the first day on which the finding was detected; null where no detection is stored.
@@ -56,13 +59,10 @@ def windows(
     opened = max(opened or first, first)
     run = episode(past, opened, fixed, direction) if past else None
     last = run[0] - DAY if run is not None else fixed - DAY
-    before = [point for point in past if point.day <= last]
-    if run is None and sum(point.day < opened for point in past) < LEAST:
-        return Windows((_begin(first, last), last), after, None, ALWAYS)
-    if len(before) < LEAST:
-        return Windows((_begin(first, fixed - DAY), fixed - DAY), after, None, ALWAYS)
-    return Windows((_begin(first, last), last), after, None if run is None else (run[0], fixed - DAY))
-
-
-def _begin(first: dt.date, last: dt.date) -> dt.date:
-    return max(first, last - (MOST - 1) * DAY)
+    old = sum(point.day < opened for point in past) < LEAST  # the problem is as old as its records, or nearly
+    begin = max(opened if old else first, last - (MOST - 1) * DAY)
+    if sum(begin <= point.day <= last for point in past) >= LEAST and not (old and run is None):
+        cut = None if run is None else (run[0], fixed - DAY)
+        return Windows((begin, last), after, cut, ALWAYS if old else None)
+    start = opened if run is None else min(opened, run[0])
+    return Windows((max(first, min(start, fixed - LEAST * DAY)), fixed - DAY), after, None, ALWAYS)

@@ -122,6 +122,21 @@ def test_an_error_as_old_as_its_records_is_compared_with_itself(place: Place) ->
     assert row["before_end"] == FIXED - DAY
 
 
+@pytest.mark.parametrize(("effect", "verdict"), [(0.6, "verified"), (0.0, "ineffective")])
+def test_days_from_before_the_problem_do_not_enter_its_own_comparison(
+    place: Place, effect: float, verdict: str
+) -> None:
+    """Red where the window begins with the records: zeros before the first error make any interval useless."""
+    points = series(effect)
+    place.days([Point(one.day, 0.0) if n < 10 else one for n, one in enumerate(points)])
+    place.detection(FIRST + 10 * DAY)
+    place.fix(FIXED, DECISION)
+    (row,) = place.effects(DECISION)
+    assert row["verdict"] == verdict, row["reason"]
+    assert row["before_start"] >= FIRST + 10 * DAY
+    assert "no time without the problem on record" in row["reason"]
+
+
 def test_a_useless_fix_is_ineffective(place: Place) -> None:
     place.days(series(0.0))
     place.fix(FIXED, DECISION)
