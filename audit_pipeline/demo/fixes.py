@@ -192,7 +192,7 @@ def _unknown(cast: Cast) -> list[Case]:
             fix=fix, verdict="inconclusive", decisions=_FIXED, planted=tuple(refused),
         ),
         Case(
-            "logging_off_on_a_host", off, on, ("logging_stopped",), ("logging_changed", "anomaly", "privilege_escalation"), actors=names(other), services=(host,), sources=("linux",),
+            "logging_off_on_a_host", off, on, ("audit_trace_removed",), ("logging_changed", "anomaly", "privilege_escalation"), actors=names(other), services=(host,), sources=("linux",),
             decisions=("acknowledge",), planted=(stopped, Silence("linux", off + dt.timedelta(seconds=1), on, host), started),
         ),
     ]  # fmt: skip
