@@ -49,6 +49,8 @@ _NO_NAMES = (
     "version",
 )
 """columns, or how they begin, that hold no account or person"""
+_NOBODY = frozenset({"root", "Root"})
+"""accounts that every system has"""
 
 
 def findings(inputs: Inputs) -> list[Row]:
@@ -183,7 +185,8 @@ def budget(inputs: Inputs, rows: list[Row]) -> Row:
 def people(inputs: Inputs, kpis: list[Row]) -> list[str]:
     """The accounts and persons that the findings name: what a mail with pseudonyms must not show.
 
-    Values of a group key count as names, except those whose column says that they are none (`_NO_NAMES`).
+    Values of a group key count as names, except those whose column says that they are none (`_NO_NAMES`), and so does a target;
+    a service that the configuration says a team owns is none (a log cannot make one of a person), and `root` is nobody's.
     """
     found = {row["owner"] for row in inputs.findings if row["owner"] not in inputs.settings.teams}
     found |= {one["person"] for one in inputs.decided} | {one["payload"].get("approver") for one in inputs.decided}
@@ -194,7 +197,8 @@ def people(inputs: Inputs, kpis: list[Row]) -> list[str]:
         for detection in inputs.detections.get((row["rule_id"], row["group_key"]), []):
             found.add(detection["x_actor"])
             found |= {detection["x_target"]} if _is_account(detection["x_target"]) else set()
-    return sorted(name for name in found if name)
+    owned = {one.removeprefix("service:") for team in inputs.settings.teams.values() for one in team.owns}
+    return sorted(name for name in found if name and name not in owned | _NOBODY)
 
 
 def _named(row: Row) -> list[str]:

@@ -160,6 +160,14 @@ def test_a_finding_leads_to_its_events(report: Report) -> None:
     assert (len(hit["refs"]), hit["refs_total"]) == (5, 8)
 
 
+def test_a_service_that_a_team_owns_is_no_person_and_one_that_a_log_names_so_is(tmp_path: Path) -> None:
+    company = Company(tmp_path)
+    company.settings.teams["payments"].owns.append("service:checkout")
+    hits = [detection(LAST, name, n=12) for name in ("mara", "checkout", "root", "nowhere-owned")]
+    company.write("detections", hits, LAST)
+    assert build(company)["people"] == ["mara", "nowhere-owned"]
+
+
 def test_an_old_finding_keeps_its_people_though_its_detection_is_older_than_the_window(tmp_path: Path) -> None:
     company = Company(tmp_path)
     company.write("detections", [detection(LAST - 40 * DAY, "old.timer", n=12)], LAST - 40 * DAY)
