@@ -1,4 +1,4 @@
-"""Reference pages made from code: `python -m audit_pipeline.reference docs/reference` writes configuration, tables and commands.
+"""Reference pages made from code: `python -m audit_pipeline.reference docs/reference` writes configuration, tables, commands and rules.
 
 Belongs here: turning models and schemas into Markdown. Not here: any fact of its own; a description is mended where the key or
 column is declared. A test compares the committed pages with what this writes.
@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import click
 import pyarrow as pa
@@ -29,6 +29,9 @@ from audit_pipeline.ocsf.columns import COLUMNS, OCSF_VERSION
 from audit_pipeline.reports.reviews import SCHEMA as REVIEWS_SCHEMA
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import metadata
+
+if TYPE_CHECKING:
+    from audit_pipeline.detections.rule import Rule
 
 _MADE = "<!-- Made by `python -m audit_pipeline.reference docs/reference`; edit the code it is made from. -->"
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dt.date: "date", dt.time: "time", dt.timedelta: "duration"}  # fmt: skip
@@ -271,12 +274,62 @@ def _set_by_default(option: click.Option) -> str:
     return f"`{option.default}`"
 
 
+def rules() -> str:
+    """The page of the detection rules that are shipped."""
+    from audit_pipeline.detections import sigma
+
+    settings = Settings.from_text(
+        "start: 2026-01-01\nsources: {any: {type: files, format: cloudtrail}}", Path("pipeline.yaml")
+    )
+    known = [sigma.read(file, settings) for file in sigma.rule_files(sigma.SHIPPED)]
+    parts = [
+        "# Detection rules",
+        "",
+        _MADE,
+        "",
+        f"The {len(known)} rules that are shipped, by file name. `ocsf` is every source whose events have the columns. A rule of yours with the same id",
+        "replaces one of them ([add a rule](../how-to/add-a-rule.md)); `audit-pipeline rules explain NAME` adds runbook and SQL.",
+        "",
+        "| rule | title | level | ATT&CK | sources | kind |",
+        "|---|---|---|---|---|---|",
+        *(f"| [{rule.name}](#{rule.name}) | {_cell(rule.title)} | {rule.level} | {_techniques(rule)} | {_formats(rule)} | {_limit(rule)} |" for rule in known),
+        "",
+    ]  # fmt: skip
+    for rule in known:
+        parts += [f"## {rule.name}", "", f"`{rule.id}`", "", rule.description, ""]
+        parts += [f"Harmless causes: {'; '.join(rule.falsepositives)}.", ""]
+        parts += [f"Does not see: {'; '.join(rule.blind_spots)}.", ""]
+    return "\n".join(parts)
+
+
+def _techniques(rule: Rule) -> str:
+    return ", ".join(tag for tag in rule.attack if tag[1:2].isdigit())
+
+
+def _formats(rule: Rule) -> str:
+    return ", ".join(sorted({base.format or "ocsf" for base in rule.bases}))
+
+
+def _limit(rule: Rule) -> str:
+    """What makes a hit, in words."""
+    if rule.history is not None:
+        from audit_pipeline.detections.history import words
+
+        return f"each event {words(rule.history)}"
+    if rule.kind == "single":
+        return "each event"
+    window = _shown(rule.timespan)
+    if rule.kind.startswith("temporal"):
+        return f"{rule.kind}: {', '.join(_cell(base.name) for base in rule.bases)} in {window}"
+    return f"{rule.kind}: {rule.threshold} {f'different {rule.counted}' if rule.counted else 'events'} in {window}"
+
+
 def _cell(text: str) -> str:
     """Text that stays in its cell."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
-PAGES = {"configuration.md": configuration, "tables.md": tables, "commands.md": commands}
+PAGES = {"configuration.md": configuration, "tables.md": tables, "commands.md": commands, "rules.md": rules}
 
 
 def write(folder: Path) -> list[Path]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
+from audit_pipeline.detections.sigma import SHIPPED, rule_files
 from audit_pipeline.lake.tables import TABLES
-from audit_pipeline.reference import PAGES, commands, configuration, tables, write
+from audit_pipeline.reference import PAGES, commands, configuration, rules, tables, write
 from audit_pipeline.sections import SourceSettings
 from audit_pipeline.settings import Settings
 
@@ -43,6 +45,19 @@ def test_every_table_and_column_is_named() -> None:
     for table in TABLES.values():
         part = page[page.index(f"## {table.name}\n") :].split("\n## ")[0]
         assert [name for name in table.schema.names if f"| `{name}` |" not in part] == []
+
+
+def test_every_shipped_rule_is_told_with_its_limit_and_its_blind_spots() -> None:
+    page = rules()
+    row = next(line for line in page.splitlines() if line.startswith("| [signin_burst]"))
+    assert row.endswith("| high | T1110, T1110.001 | ocsf | event_count: 10 events in 10m |")
+    assert "temporal_ordered: failed_signin_before, a_success in 30m |" in page
+    for file in rule_files(SHIPPED):
+        part = page[page.index(f"## {file.stem}\n") :].split("\n## ")[0]
+        said = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))[-1]
+        assert said["id"] in part
+        assert [spot for spot in said["blind_spots"] if spot not in part] == []
+        assert said["falsepositives"][0] in part
 
 
 def test_every_command_has_a_sentence_and_an_example() -> None:

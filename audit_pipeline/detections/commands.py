@@ -95,7 +95,7 @@ def explain(settings: Settings, name: str) -> dict[str, Any]:
     last = told.get(rule.id, {})
     return {
         "title": rule.title, "id": rule.id, "file": str(rule.file), "level": rule.level, "attack": list(rule.attack), "owner": rule.owner,
-        "description": rule.description, "falsepositives": list(rule.falsepositives), "runbook": rule.runbook, "sources": list(rule.sources),
+        "description": rule.description, "falsepositives": list(rule.falsepositives), "blind_spots": list(rule.blind_spots), "runbook": rule.runbook, "sources": list(rule.sources),
         "groups": list(rule.groups), "history": history.words(rule.history) if rule.history else None,
         "columns": sorted(set(columns_in(rule.where)) | {column for sql in rule.groups.values() for column in columns_in(sql)}),
         "day": day.isoformat() if day else None, "state": last.get("state"), "reason": last.get("reason"), "n": last.get("n"), "sql": statement(rule),

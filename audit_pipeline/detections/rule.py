@@ -95,6 +95,13 @@ class Rule:
     description: str = ""
     runbook: str = ""
     falsepositives: tuple[str, ...] = ()
+    blind_spots: tuple[str, ...] = ()
+    """what it cannot see"""
+
+    @property
+    def name(self) -> str:
+        """The stem of its file, by which people call it."""
+        return self.file.stem
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Belongs here: finding and reading rule files, what a rule says about itself, errors that name the file. Not here: how a condition
 becomes SQL (`dialect`), running (`run`). One file holds one rule: a detection, or base detections and one `event_count`
 correlation over them. Beside Sigma's own keys ours are `owner` (a team, used where nobody owns source or service), `runbook`
-(what to do first), `counts` (what the events are, for the explanation) and `group_by` (what makes one detection of a rule
+(what to do first), `blind_spots` (what the rule cannot see), `counts` (what the events are, for the explanation) and `group_by` (what makes one detection of a rule
 without correlation; else the actor), and `noise: exclude` (events that a noise rule marks are no hits; else they are seen like all others).
 """
 
@@ -25,6 +25,7 @@ from audit_pipeline.detections import correlation, history
 from audit_pipeline.detections.dialect import DuckDBBackend
 from audit_pipeline.detections.fields import LOG_SOURCES
 from audit_pipeline.detections.rule import TESTS, Base, Rule, RuleError
+from audit_pipeline.detections.sieve import guard
 from audit_pipeline.lake.views import quote
 from audit_pipeline.settings import Settings
 
@@ -132,8 +133,16 @@ def _rule(file: Path, version: str, collection: SigmaCollection, settings: Setti
         description=_text(top.description),
         runbook=_text(own.get("runbook")),
         falsepositives=tuple(_text(item) for item in top.falsepositives or []),
+        blind_spots=_texts(file, "blind_spots", own.get("blind_spots")),
         **shape,
     )
+
+
+def _texts(file: Path, key: str, said: object) -> tuple[str, ...]:
+    """A list of sentences."""
+    if not isinstance(said, list | None):
+        raise RuleError(file, f"{key} must be a list of sentences")
+    return tuple(_text(item) for item in said or [])
 
 
 def _of_noise(file: Path, own: dict[str, Any], where: str) -> str:
@@ -159,12 +168,12 @@ def _base(
     format_name = _format(file, rule, settings)
     backend = DuckDBBackend(format_name)
     sources = tuple(name for name, one in settings.sources.items() if format_name in (None, one.format))
-    where = _of_noise(file, own, backend.where(rule))
+    where, may = _of_noise(file, own, backend.where(rule)), guard(rule, format_name)
     if format_name is not None:
         listed = ", ".join(quote(name) for name in sources) or "NULL"
-        where = f"x_source IN ({listed}) AND ({where})"
+        where, may = f"x_source IN ({listed}) AND ({where})", f"x_source IN ({listed}) AND ({may})"
     groups = _single(file, own, backend) if named is None else {name: backend.text(to) for name, to in named.items()}
-    return Base(rule.name or rule.title or "", where, groups, format_name, sources, backend.need(rule)), backend
+    return Base(rule.name or rule.title or "", where, groups, format_name, sources, backend.need(rule), may), backend
 
 
 def _format(file: Path, rule: SigmaRule, settings: Settings) -> str | None:

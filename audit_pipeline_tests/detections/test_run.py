@@ -305,6 +305,7 @@ def test_every_shipped_rule_says_what_people_need_and_holds_by_its_test_events(t
         assert rule.runbook
         assert rule.owner
         assert rule.falsepositives
+        assert rule.blind_spots
         assert any(tag.startswith("T") for tag in rule.attack)
         assert rule.level in sigma.LEVELS
 
