@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import sqlalchemy as sa
+
 from audit_pipeline.errors import LakeError
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake import manifest
@@ -15,6 +17,9 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import open_state
+
+_DECISIONS_SINCE = 2
+"""version of `report.json` from which it prints the head of the decisions (docs/adr/0007)"""
 
 
 def verify_all(
@@ -24,12 +29,10 @@ def verify_all(
     lake = Lake.open(settings.lake_url)
     found, summary = verify(lake, since, until)
     problems = [problem.as_dict() for problem in found]
-    heads, reports = printed_heads(lake)
-    problems += heads
     engine = open_state(settings.state_url_resolved)
     try:
-        problems += decisions.verify(engine)
-        problems += decisions.verify_signatures(engine, settings)
+        told, reports = chain_problems(lake, engine)
+        problems += told + decisions.verify_signatures(engine, settings)
         decided = decisions.count(engine)
     finally:
         engine.dispose()
@@ -39,35 +42,52 @@ def verify_all(
     return problems, f"{'verified' if not problems else f'{len(problems)} problems'}: {checked}"
 
 
-def printed_heads(lake: Lake) -> tuple[list[dict[str, Any]], int]:
-    """Entries that a report named as head of a chain and that are not there any more, or not with that hash: a rewritten or cut chain."""
+def chain_problems(lake: Lake, engine: sa.Engine) -> tuple[list[dict[str, Any]], int]:
+    """The chain of decisions, and each head that a report printed, of it and of the raw chains, that is not there any more or has another hash.
+
+    A report older than version 2 printed no head of the decisions. A head that several reports printed is named once, with the first of them.
+
+    Returns:
+        the problems, and how many reports were read.
+    """
     problems: list[dict[str, Any]] = []
-    reports = 0
+    decided: dict[tuple[int, str], str] = {}
     entries: dict[tuple[str, int], str | None] = {}
-    for path in report_files(lake):
-        reports += 1
+    files = report_files(lake)
+    for path in files:
         try:
-            chains = json.loads(lake.read(path))["evidence"]["chains"]
-            heads = [(str(h["source"]), h["head_sequence"] and int(h["head_sequence"]), h["head_hash"]) for h in chains]
+            heads, decision = _printed(json.loads(lake.read(path)))
         except (ValueError, KeyError, TypeError):
             problems.append(_problem("unreadable_report", path, "", None, "its report.json cannot be read"))
             continue
-        for source, sequence, printed in heads:
-            if not sequence:
-                continue
-            if (source, sequence) not in entries:
-                entries[source, sequence] = _hash(lake, source, sequence)
-            if entries[source, sequence] != printed:
-                problems.append(
-                    _problem(
-                        "head_differs",
-                        manifest.file(source, sequence),
-                        source,
-                        sequence,
-                        f"{path} printed another hash for this entry",
-                    )
-                )
-    return problems, reports
+        problems += _chains_differ(lake, path, heads, entries)
+        if decision is not None:
+            decided.setdefault(decision, path)
+    return problems + decisions.verify(engine, decided), len(files)
+
+
+def _printed(report: dict[str, Any]) -> tuple[list[tuple[str, int, str]], tuple[int, str] | None]:
+    """The heads that a report printed: source, sequence and hash of each raw chain that has an entry; number and hash of the decisions'."""
+    evidence = report["evidence"]
+    heads = [(str(one["source"]), one["head_sequence"], one["head_hash"]) for one in evidence["chains"]]
+    found = [(source, int(sequence), str(printed)) for source, sequence, printed in heads if sequence]
+    if report["v"] < _DECISIONS_SINCE:
+        return found, None
+    return found, (int(evidence["decisions"]["seq"]), str(evidence["decisions"]["hash"]))
+
+
+def _chains_differ(
+    lake: Lake, path: str, heads: list[tuple[str, int, str]], entries: dict[tuple[str, int], str | None]
+) -> list[dict[str, Any]]:
+    """Entries that a report named as head of a chain and that are not there any more, or not with that hash."""
+    problems = []
+    for source, sequence, printed in heads:
+        if (source, sequence) not in entries:
+            entries[source, sequence] = _hash(lake, source, sequence)
+        if entries[source, sequence] != printed:
+            told = f"{path} printed another hash for this entry"
+            problems.append(_problem("head_differs", manifest.file(source, sequence), source, sequence, told))
+    return problems
 
 
 def report_files(lake: Lake) -> list[str]:

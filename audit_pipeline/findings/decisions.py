@@ -4,7 +4,8 @@ Belongs here: recording, reading and verifying decisions. Not here: what an acti
 
 Each decision holds the SHA-256 of the one before it, and its own over its canonical JSON (RFC 8785). `verify` sees a changed
 row, a hole, and rows put in or reordered. It cannot see that the newest decisions were removed, nor that somebody with the
-database in hand made the whole chain anew: for that, compare with a `head` that was kept elsewhere, such as in a mailed report.
+database in hand made the whole chain anew: for that, compare with a `head` that was kept elsewhere. Each report prints one; the
+command `verify` holds the log to those of the stored reports (`evidence`), and whoever keeps a mail can hold it to that one.
 """
 
 from __future__ import annotations
@@ -215,12 +216,12 @@ def head(engine: sa.Engine, until: dt.datetime | None = None) -> tuple[int, str]
     return (found[-1].seq, found[-1].hash) if found else (0, NO_PREVIOUS)
 
 
-def verify(engine: sa.Engine, known_head: tuple[int, str] | None = None) -> list[dict[str, Any]]:
+def verify(engine: sa.Engine, heads: Mapping[tuple[int, str], str] | None = None) -> list[dict[str, Any]]:
     """What is wrong with the chain, a dict a problem: `problem`, `file` (always `decisions`), `seq`, `detail`.
 
     Args:
         engine: the database.
-        known_head: a `head` that was kept elsewhere; without it removed newest decisions cannot be seen.
+        heads: each `head` that was kept elsewhere, with where, such as in a report; without one removed newest decisions cannot be seen.
     """
     problems: list[dict[str, Any]] = []
     expected, previous, hashes = 1, NO_PREVIOUS, {0: NO_PREVIOUS}
@@ -236,9 +237,10 @@ def verify(engine: sa.Engine, known_head: tuple[int, str] | None = None) -> list
         if (digest := _digest(row)) != row["hash"]:
             problems.append(_problem("changed_row", seq, f"its content hashes to {digest}, it says {row['hash']}"))
         expected, previous, hashes[seq] = seq + 1, row["hash"], row["hash"]
-    if known_head and hashes.get(known_head[0]) != known_head[1]:
-        seen = hashes.get(known_head[0], "nothing")
-        problems.append(_problem("other_head", known_head[0], f"the kept hash is {known_head[1]}, the log has {seen}"))
+    for (seq, kept), where in sorted((heads or {}).items()):
+        if hashes.get(seq) != kept:
+            there = f"the log has {hashes[seq]}" if seq in hashes else f"the log has no decision {seq}"
+            problems.append(_problem("other_head", seq, f"{where} printed {kept} for decision {seq}: {there}"))
     return problems
 
 

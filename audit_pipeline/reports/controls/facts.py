@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, midnight, rfc3339
-from audit_pipeline.evidence import printed_heads
-from audit_pipeline.findings import decisions
+from audit_pipeline.evidence import chain_problems
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.lake.views import connect
 from audit_pipeline.reports import effects
@@ -123,7 +122,7 @@ def _verify(inputs: Inputs, engine: sa.Engine) -> tuple[int, list[tuple[str, str
     """Chains, the segments collected from the period's first day to the day after its last, printed heads, and decisions."""
     until = (inputs.day + DAY).isoformat()
     found, summary = verify(inputs.lake, inputs.days[0], until)
-    rows = [problem.as_dict() for problem in found] + printed_heads(inputs.lake)[0] + decisions.verify(engine)
+    rows = [problem.as_dict() for problem in found] + chain_problems(inputs.lake, engine)[0]
     return summary.entries, [(row.get("source") or "", f"{row['problem']} in {row['file']}") for row in rows]
 
 
