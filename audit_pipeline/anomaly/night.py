@@ -23,6 +23,7 @@ from audit_pipeline.anomaly.features import features
 from audit_pipeline.anomaly.forest import SAMPLE, TREES, Forest, threshold
 from audit_pipeline.clock import DAY
 from audit_pipeline.context import connect
+from audit_pipeline.detections.rule import noun
 from audit_pipeline.detections.run import one_line, short_hash, worst
 from audit_pipeline.findings import decisions
 from audit_pipeline.lake.store import Lake
@@ -176,7 +177,8 @@ def _row(
     order = np.argsort(-z, kind="stable")[:SHOWN]
     top = [at for at in order.tolist() if z[at] > 1] or [int(order[0])]
     parts = [
-        f"{about[features()[at].name]:,.0f} {features()[at].label}, usual {_usual(told.usual[row][at])}" for at in top
+        f"{about[features()[at].name]:,.0f} {noun(about[features()[at].name], features()[at].label)}, usual {_usual(told.usual[row][at])}"
+        for at in top
     ]
     span = f"{told.days[row]} like days of its own" if told.days[row] else "no day of its own: compared with its peers"
     key = _key(actor)

@@ -24,6 +24,8 @@ from typing import Any, Literal
 import duckdb
 import rfc8785
 
+from audit_pipeline.detections.rule import noun
+
 RULE_ID = "recurring_error"
 VERSION = "1"
 LEAST_DAYS = 7
@@ -205,8 +207,8 @@ def explain(one: Judged, change: str | None) -> str:
     else:
         history = f"{usual}; seen on {one.days_seen} of the {one.days} complete days before, first {first}"
     told = [
-        f"{row['n']} errors in {row['service']}: {row['template']}",
-        f"{row['n'] / max(row['errors'], 1):.0%} of the service's {row['errors']} errors",
+        f"{row['n']} {noun(row['n'], 'errors')} in {row['service']}: {row['template']}",
+        f"{row['n'] / max(row['errors'], 1):.0%} of the service's {row['errors']} {noun(row['errors'], 'errors')}",
         history,
         *([f"{row['n'] / one.usual:.1f} times the usual"] if one.why == "above" and one.usual else []),
         *([change] if change else []),

@@ -17,6 +17,7 @@ from audit_pipeline.errors import UserError
 TESTS = ".tests.yml"
 LOGGING = ("T1562", "T1070")
 """Impair Defenses and Indicator Removal (https://attack.mitre.org/techniques/T1562/, /T1070/), sub-techniques included"""
+_PLURALS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"), ("s", ""))
 Kind = Literal["single", "event_count", "value_count", "temporal", "temporal_ordered"]
 HistoryKind = Literal["new_network", "unusual_hour", "dormant"]
 
@@ -132,3 +133,18 @@ class Rule:
     def tests(self) -> Path:
         """The file with its test events."""
         return self.file.with_name(self.file.name.rsplit(".", 1)[0] + TESTS)
+
+
+def noun(n: float, what: str) -> str:
+    """What stands after a number: `failed sign-ins`, of one `failed sign-in`; rules name what they count in the plural.
+
+    The first English plural is the noun (`acts of root`); a phrase without one stays as it is.
+    """
+    words = what.split(" ")
+    at = next(
+        (at for at, word in enumerate(words) if word.endswith("s") and not word.endswith(("ss", "us", "is"))), None
+    )
+    if n != 1 or at is None:
+        return what
+    end, one = next((end, one) for end, one in _PLURALS if words[at].endswith(end))
+    return " ".join([*words[:at], words[at].removesuffix(end) + one, *words[at + 1 :]])

@@ -22,7 +22,7 @@ import rfc8785
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import connect
 from audit_pipeline.detections import history, states
-from audit_pipeline.detections.rule import Rule, RuleError
+from audit_pipeline.detections.rule import Rule, RuleError, noun
 from audit_pipeline.detections.sigma import load
 from audit_pipeline.detections.windows import statement
 from audit_pipeline.lake.store import Lake
@@ -134,7 +134,7 @@ def _detection(rule: Rule, day: dt.date, row: dict[str, Any], verdicts: dict[str
 
 def explain(rule: Rule, group: dict[str, str | None], row: dict[str, Any]) -> str:
     """What was seen, in words with numbers; log values are cut to one printable line."""
-    words = [f"{row['n']} {rule.counts}"]
+    words = [f"{row['n']} {noun(row['n'], rule.counts)}"]
     who = [one_line(value) for name, value in group.items() if name != "x_source" and value is not None]
     if who:
         words.append(f"for {', '.join(who)}")

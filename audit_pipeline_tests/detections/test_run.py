@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from audit_pipeline.detections import rule_tests, sigma
+from audit_pipeline.detections.rule import noun
 from audit_pipeline.detections.run import detect, rule_errors, rules
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
@@ -394,3 +395,22 @@ def test_the_inventory_lets_a_name_be_printed(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     write_events(lake, [*burst("svc-old", at(8), 12), *burst("stranger", at(8), 13)], known=False)
     assert {row["n"]: row["x_target"] == "svc-old" for row in found(settings, lake)} == {12: True, 13: False}
+
+
+@pytest.mark.parametrize(
+    ("what", "one"),
+    [
+        ("acts of root", "act of root"), ("failed sign-ins", "failed sign-in"), ("refused deliveries of logs", "refused delivery of logs"), ("anonymous acts", "anonymous act"),
+        ("credentials made for others", "credential made for others"), ("failed tries from public addresses", "failed try from public addresses"), ("different addresses", "different address"),
+        ("boxes", "box"), ("Anmeldungen", "Anmeldungen"), ("", ""), ("access to data", "access to data"),
+    ],
+)  # fmt: skip
+def test_one_of_something_is_told_in_the_singular(what: str, one: str) -> None:
+    assert (noun(1, what), noun(0, what), noun(2, what)) == (one, what, what)
+
+
+def test_one_event_is_explained_as_one(tmp_path: Path) -> None:
+    settings, lake = make_settings(tmp_path), open_lake(tmp_path)
+    write_rule(tmp_path, "own.yml", simple(counts="acts of root"))
+    write_events(lake, [failed("x", at(8), actor_user_name="root")])
+    assert "1 act of root " in " ".join(row["explanation"] for row in found(settings, lake))
