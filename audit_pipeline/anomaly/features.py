@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
 from audit_pipeline.context import connect
+from audit_pipeline.context.hours import off_hours
 from audit_pipeline.kpis.catalogue import catalogue
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
@@ -34,30 +36,30 @@ NETWORK = (
 
 @dataclass(frozen=True)
 class Feature:
-    """A number of an actor-day: events for which `where` holds, or the distinct values of `distinct` among them."""
+    """A number of an actor-day: events for which `where` holds and that the feature `unless` does not count, or the values of `distinct`."""
 
     name: str
     label: str
     """what is counted, as it stands after a number"""
     where: str = "true"
     distinct: str | None = None
+    unless: str | None = None
 
 
 def _kpi(name: str) -> str:
     """The condition of a shipped KPI, so that a refusal is the same here and there."""
     kpi = catalogue()[name]
-    return f"({kpi.population}) AND coalesce(({kpi.counted}), false)"
+    return f"({kpi.population}) AND ({kpi.counted})"
 
 
 @functools.cache
 def features() -> tuple[Feature, ...]:
     """The features in the order of their columns."""
-    refused = _kpi("access_refused")
     return (
         Feature("events", "events"),
         Feature("failures", "failures", "status_id = 2"),
-        Feature("refusals", "refused calls", refused),
-        Feature("errors", "errors that are no refusals", f"category_uid = 6 AND status_id = 2 AND NOT ({refused})"),
+        Feature("refusals", "refused calls", _kpi("access_refused")),
+        Feature("errors", "errors that are no refusals", "category_uid = 6 AND status_id = 2", unless="refusals"),
         Feature("sign_in_failures", "failed sign-ins", _kpi("failed_sign_ins")),
         Feature("privileged", "privileged acts", _kpi("privilege_escalations")),
         Feature("changes", "changes", "x_read_only = false"),
@@ -114,41 +116,56 @@ def _concealed(
 def statement(settings: Settings) -> str:
     """The query over the view `events` of a day.
 
-    Hours are told by quarters first (no zone divides one), so that the zone is asked for a few thousand times and not for each event.
+    Events are counted by the set of conditions that hold for them (a bit each), and then these few hundred counts by feature: 16
+    filtered sums over each event cost three times as much. Times are told by quarters of an hour first (finer where working hours begin
+    or end within one), so that zones, which cost more than all sums, are asked for thousands of times and not millions.
     """
-    zone = f"coalesce(zone, {quote(settings.hours.zone)})"
+    own = settings.hours
+    step = 1_000_000 * math.gcd(900, *(one.hour * 3600 + one.minute * 60 + one.second for one in (own.from_, own.to)))
     hours = ", ".join(f"coalesce(sum(n) FILTER (hour = {hour}), 0)::BIGINT" for hour in range(24))
+    counted = {
+        one.name: (1 << bit, one)
+        for bit, one in enumerate(one for one in features() if not one.distinct and one.name != "off_hours")
+    }
+    bits = " | ".join(f"CASE WHEN {one.where} THEN {bit} ELSE 0 END" for bit, one in counted.values())
+    unless = {name: counted[one.unless][0] if one.unless else 0 for name, (_, one) in counted.items()}
+    sums = [
+        f"coalesce(sum(n) FILTER (bits & {bit | unless[name]} = {bit}), 0)::DOUBLE AS {name}"
+        for name, (bit, _) in counted.items()
+    ]
+    different = [one for one in features() if one.distinct and one.name != "network_count"]
     return f"""
         WITH told AS (
-            SELECT *, greatest(coalesce("count", 1), 1) AS times, epoch_us("time") // 900000000 AS quarter
+            SELECT *, greatest(coalesce("count", 1), 1) AS times, epoch_us("time") // {step} AS step,
+                CASE x_actor_kind WHEN 'human' THEN {2 << len(counted)} WHEN 'service' THEN {1 << len(counted)} ELSE 0 END | {bits} AS bits
             FROM events WHERE x_actor IS NOT NULL
         ), sums AS (
-            SELECT x_actor,
-                CASE max(CASE x_actor_kind WHEN 'human' THEN 2 WHEN 'service' THEN 1 ELSE 0 END)
-                    WHEN 2 THEN 'human' WHEN 1 THEN 'service' ELSE 'unknown' END AS x_actor_kind,
-                max(x_actor_team) AS team, max(x_actor_role) AS role, sum(times)::BIGINT AS n,
-                min("time") AS first_time, max("time") AS last_time, list_sort(list(DISTINCT x_source)) AS sources,
-                {", ".join(_aggregate(one) for one in features() if one.distinct != "network")}
-            FROM told GROUP BY x_actor
+            SELECT x_actor, ['unknown', 'service', 'human'][1 + (max(bits) >> {len(counted)})] AS x_actor_kind,
+                max(team) AS team, max(role) AS role, sum(n)::BIGINT AS n, min(first_time) AS first_time, max(last_time) AS last_time,
+                list_sort(list(DISTINCT x_source)) AS sources, {", ".join(sums)}
+            FROM (SELECT x_actor, x_source, bits, max(x_actor_team) AS team, max(x_actor_role) AS role, sum(times) AS n,
+                    min("time") AS first_time, max("time") AS last_time FROM told GROUP BY x_actor, x_source, bits)
+            GROUP BY x_actor
         ), seen_from AS (
             SELECT x_actor, list_sort(list(DISTINCT network)) AS networks
             FROM (SELECT x_actor, {NETWORK.format(ip="src_endpoint_ip")} AS network
                 FROM (SELECT DISTINCT x_actor, src_endpoint_ip FROM told WHERE src_endpoint_ip IS NOT NULL))
             WHERE network IS NOT NULL GROUP BY x_actor
         ), at_hour AS (
-            SELECT x_actor, [{hours}] AS hours
-            FROM (SELECT x_actor, n, hour(timezone({zone}, make_timestamptz(quarter * 900000000))) AS hour
-                FROM (SELECT x_actor, x_actor_zone AS zone, quarter, sum(times) AS n FROM told GROUP BY ALL))
+            SELECT x_actor, [{hours}] AS hours, sum(CASE WHEN off THEN n WHEN NOT off THEN 0 END)::DOUBLE AS off_hours
+            FROM (SELECT x_actor, n, hour(timezone(coalesce(zone, {quote(own.zone)}), moment)) AS hour,
+                    {off_hours(settings, "zone", "moment")} AS off
+                FROM (SELECT x_actor, x_actor_zone AS zone, make_timestamptz(step * {step}) AS moment, sum(times) AS n
+                    FROM told GROUP BY x_actor, x_actor_zone, step))
             GROUP BY x_actor
-        )
-        SELECT sums.*, hours, coalesce(networks[1:{MAX_NETWORKS}], []) AS networks, coalesce(len(networks), 0)::DOUBLE AS network_count
-        FROM sums JOIN at_hour USING (x_actor) LEFT JOIN seen_from USING (x_actor)"""
+        ), {", ".join(map(_different, different))}
+        SELECT sums.*, {", ".join(one.name for one in different)}, hours, off_hours,
+            coalesce(networks[1:{MAX_NETWORKS}], []) AS networks, coalesce(len(networks), 0)::DOUBLE AS network_count
+        FROM sums JOIN at_hour USING (x_actor) LEFT JOIN seen_from USING (x_actor)
+            {" ".join(f"JOIN different_{one.name} USING (x_actor)" for one in different)}"""
 
 
-def _aggregate(feature: Feature) -> str:
-    """A sum or a distinct count; null where the condition is null for each event, such as off-hours without `hours`."""
-    if feature.distinct:
-        return f"count(DISTINCT {feature.distinct})::DOUBLE AS {feature.name}"
-    if feature.name == "off_hours":
-        return "sum(CASE WHEN x_off_hours THEN times WHEN NOT x_off_hours THEN 0 END)::DOUBLE AS off_hours"
-    return f"coalesce(sum(times) FILTER ({feature.where}), 0)::DOUBLE AS {feature.name}"
+def _different(feature: Feature) -> str:
+    """How many values an identity's events have: pairs first, which takes half as long as `count(DISTINCT ...)`."""
+    pairs = f"SELECT DISTINCT x_actor, {feature.distinct} AS value FROM told"
+    return f"different_{feature.name} AS (SELECT x_actor, count(value)::DOUBLE AS {feature.name} FROM ({pairs}) GROUP BY x_actor)"
