@@ -45,7 +45,7 @@ from sigma.types import (
 )
 
 from audit_pipeline.detections.fields import CLOUDTRAIL, FIELDS, TEXT_FORMATS, Need, needs
-from audit_pipeline.lake.views import quote
+from audit_pipeline.lake.views import any_of, quote
 from audit_pipeline.ocsf.columns import COLUMNS, VIEW
 
 __all__ = ["CLOUDTRAIL", "DuckDBBackend"]
@@ -119,7 +119,16 @@ class DuckDBBackend(TextQueryBackend):
 
     def convert_condition_or(self, cond: ConditionOR, state: ConversionState) -> str:
         """Alternatives; each in parentheses, so that precedence is never a question."""
+        parts: list[Any] = list(cond.args)
+        fields = {_word(part) for part in parts}
+        if len(parts) > 1 and len(fields) == 1 and (field := fields.pop()) is not None:
+            return self.one_of(field, [part.value for part in parts])
         return self._joined(cond, "OR", state)
+
+    def one_of(self, field: str, values: list[SigmaString]) -> str:
+        """Several plain words for one field: one list, so that a long one is not a comparison each."""
+        words = [f"lower({quote(''.join(_plain(piece) for piece in value.iter_parts()))})" for value in values]
+        return any_of(words, f"lower({self.text(field)})")
 
     def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> str:
         """Conjunction; each in parentheses."""
@@ -142,6 +151,13 @@ class DuckDBBackend(TextQueryBackend):
         if isinstance(cond.value, SigmaQueryExpression):
             return str(super().convert_condition_val(cond, state))
         return str(_by_kind(_KEYWORDS, cond.value)(cond.value))
+
+
+def _word(part: object) -> str | None:
+    """The field for which the condition is a plain word; `None` where it is anything else."""
+    if not isinstance(part, ConditionFieldEqualsValueExpression) or type(part.value) is not SigmaString:
+        return None
+    return None if part.value.contains_special() else part.field
 
 
 def _by_kind(table: Mapping[type, Any], value: object) -> Any:

@@ -66,6 +66,12 @@ def add_views(con: duckdb.DuckDBPyConnection, lake: Lake, rules: list[Rule], day
         add_view(con, TABLE, TABLES[TABLE].schema, partition_files(lake, TABLE, day - reach * DAY, day - DAY))
 
 
+def keep(con: duckdb.DuckDBPyConnection) -> None:
+    """Copy what rules read of the view, once for all of them: it lies in as many files as there are days."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE kept_{TABLE} AS SELECT day, x_actor, hours, networks FROM {TABLE}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {TABLE} AS SELECT * FROM kept_{TABLE}")
+
+
 def too_short(rule: Rule, days: list[dt.date], day: dt.date) -> str | None:
     """Why there is too little history for the rule on the day; `days` are those on record."""
     past = rule.history

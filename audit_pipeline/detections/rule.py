@@ -50,6 +50,8 @@ class Base:
     sources: tuple[str, ...]
     """configured sources that it applies to"""
     need: Need
+    guard: str = "true"
+    """SQL over columns of few values that is false only where `where` is false (`guard`)"""
     counted: str | None = None
     """SQL of the value whose different values are counted"""
     threshold: int | None = None

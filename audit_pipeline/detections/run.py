@@ -21,7 +21,7 @@ import rfc8785
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import connect
-from audit_pipeline.detections import history, states
+from audit_pipeline.detections import history, sieve, states
 from audit_pipeline.detections.rule import Rule, RuleError, noun
 from audit_pipeline.detections.sigma import load
 from audit_pipeline.detections.windows import statement
@@ -57,11 +57,12 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     told: list[dict[str, Any]] = [states.row(rule, day, 0, (), None) for rule in known if not rule.sources]
     with connected(settings, lake, active, day) as con:
         verdicts, conceal = _verdicts(con, day), conceal_for(settings, lake, con, day)
-        evidence = states.Evidence(settings, lake, con, day)
+        evidence, over = states.Evidence(settings, lake, con, day), sieve.relations(con, active, day)
         for rule in active:
             used, reason = evidence.reason(rule)
             try:
-                found = detections(con, rule, day, verdicts, conceal) if used else []
+                look = used and rule.id in over
+                found = detections(con, rule, day, verdicts, conceal, over[rule.id]) if look else []
             except duckdb.Error as error:
                 errors.append(_broken(rule, error))
                 continue
@@ -91,8 +92,9 @@ def detections(
     day: dt.date,
     verdicts: dict[str, str] | None = None,
     conceal: Callable[[str], str] = str,
+    events: str = sieve.EVENTS,
 ) -> list[dict[str, Any]]:
-    """A rule's detections of a day, as rows of the table, over the connection's view `events`.
+    """A rule's detections of a day, as rows of the table, over the view or table `events` of the connection.
 
     `conceal` says what a detection may hold of a recorded value (`privacy.names.conceal_for`); groups are made before it.
 
@@ -101,7 +103,7 @@ def detections(
     """
     start = midnight(day)
     values = {"since": start - rule.span, "start": start, "end": start + DAY}
-    found = con.sql(statement(rule), params=values).to_arrow_table().to_pylist()
+    found = con.sql(statement(rule, events), params=values).to_arrow_table().to_pylist()
     return [_detection(rule, day, _concealed(row, conceal), verdicts or {}) for row in found]
 
 

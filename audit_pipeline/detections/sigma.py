@@ -24,8 +24,8 @@ from audit_pipeline import formats
 from audit_pipeline.detections import correlation, history
 from audit_pipeline.detections.dialect import DuckDBBackend
 from audit_pipeline.detections.fields import LOG_SOURCES
+from audit_pipeline.detections.guard import guard
 from audit_pipeline.detections.rule import TESTS, Base, Rule, RuleError
-from audit_pipeline.detections.sieve import guard
 from audit_pipeline.lake.views import quote
 from audit_pipeline.settings import Settings
 

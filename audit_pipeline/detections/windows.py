@@ -17,8 +17,8 @@ TARGET = "coalesce(user_name, resource_uid, resource_name, api_service_name, dev
 _KEPT = ("time", "x_source", "x_segment", "x_line", "metadata_uid", "x_actor", "src_endpoint_ip")
 
 
-def statement(rule: Rule) -> str:
-    """One row a group; bound: `since` (where windows may begin), `start` and `end` of the day."""
+def statement(rule: Rule, events: str = "events") -> str:
+    """One row a group; bound: `since` (where windows may begin), `start` and `end` of the day; `events` is the relation."""
     keys = [f"g{i}" for i in range(len(rule.groups))]
     partition = f"PARTITION BY {', '.join(keys)}" if keys else ""
     before, extra = history.clauses(rule)
@@ -29,7 +29,7 @@ def statement(rule: Rule) -> str:
     return f"""
         WITH {before}matched AS (
             SELECT {", ".join(columns)}
-            FROM events WHERE time >= $since AND time < $end AND ({rule.where}){extra}
+            FROM {events} WHERE time >= $since AND time < $end AND ({rule.where}){extra}
         ), hits AS ({_hits(rule, partition)}
         ), numbered AS (
             SELECT *, row_number() OVER ({partition} ORDER BY time, x_source, x_segment, x_line) AS place FROM hits

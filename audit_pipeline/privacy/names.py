@@ -10,7 +10,8 @@ of them stay two, and `audit-pipeline reveal` can tell.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Container, Iterable
 
 import duckdb
 import pyarrow as pa
@@ -88,26 +89,39 @@ def conceal_for(settings: Settings, lake: Lake, con: duckdb.DuckDBPyConnection, 
         UserError: the key of the tokens cannot be read or made.
     """
     failed = failed_names(con)
-    hidden = failed - shown_names(con, failed)
-    if hidden:  # most accounts show up on the day itself: the days before are read for the others alone
+    unproven = failed - shown_names(con, failed)
+
+    @functools.cache
+    def hidden() -> frozenset[str]:
         with connect(lake, since=until - LOOKED_BACK, until=until, tables=["events"]) as history:  # as stored
             if (listed := identities(settings)) is not None:
                 history.register("identities", listed)
-            hidden -= shown_names(history, hidden)
-    return concealer(hidden, key(settings, lake))
+            return unproven - shown_names(history, unproven)
+
+    return concealer(_Unproven(unproven, hidden), key(settings, lake))
 
 
-def concealer(hidden: Iterable[str], secret: bytes) -> Callable[[str], str]:
+class _Unproven(Container[str]):
+    """Names that may not be printed. Most accounts show up on the day itself: the days before are read when another is asked for."""
+
+    def __init__(self, names: frozenset[str], hidden: Callable[[], frozenset[str]]) -> None:
+        self._names = names
+        self._hidden = hidden
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names and name in self._hidden()
+
+
+def concealer(hidden: Container[str], secret: bytes) -> Callable[[str], str]:
     """A function from a recorded value to what may be printed: hidden names and secret-shaped values give way to a token.
 
     Args:
         hidden: names that may not be printed.
         secret: the key of the tokens; different values keep different tokens, so that groups stay apart.
     """
-    names = frozenset(hidden)
 
     def conceal(value: str) -> str:
-        if value in names:
+        if value in hidden:
             return f"{UNLISTED} {token(value, secret, exact=True)}"
         clean = mask(value)
         return value if clean == value else f"{clean} {token(value, secret, exact=True)}"
