@@ -102,7 +102,7 @@ def _escalation(cast: Cast) -> Case | None:
     )  # fmt: skip
     done = at + dt.timedelta(seconds=cast.between(90, 400))
     return Case(
-        "privilege_escalation", at, done, ("privilege_escalation", "new_admin"), ("anomaly", "refused_access_burst"), actors=names(person),
+        "privilege_escalation", at, done, ("privilege_escalation", "new_admin"), ("anomaly", "refused_access_burst", "refused_many_operations", "discovery_by_listing", "discovery_then_rights"), actors=names(person),
         services=("iam.amazonaws.com",), sources=("cloudtrail",), decisions=("acknowledge",),
         planted=(*asked, _call(done, person, ways[way], person.addresses[0])),
     )  # fmt: skip
@@ -182,7 +182,7 @@ def _penetration_test(cast: Cast, tester: Actor) -> Case | None:
     calls = [_call(at, tester, CATALOGUE[asked[row % len(asked)]], TESTER_ADDRESS, refused=row % 4 != 0) for row, at in enumerate(times)]  # fmt: skip
     return Case(
         "penetration_test", times[0], times[-1], decoy=True, why="approved; its account and address were announced (noise/penetration_test.yaml)",
-        actors=names(tester), sources=("cloudtrail",), decisions=("false_positive",), also=("refused_access_burst", "anomaly", "new_network", "mass_read"), planted=tuple(calls),
+        actors=names(tester), sources=("cloudtrail",), decisions=("false_positive",), also=("refused_access_burst", "refused_many_operations", "discovery_by_listing", "anomaly", "new_network", "mass_read"), planted=tuple(calls),
     )  # fmt: skip
 
 
