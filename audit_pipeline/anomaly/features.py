@@ -27,6 +27,8 @@ from audit_pipeline.settings import Settings
 WITHOUT_ACTOR = "events_without_actor"
 """Key in the table's metadata: how many events name nobody, and so are in no row."""
 MAX_NETWORKS = 50
+SMALL = 300_000
+"""events of a day that are kept in memory while they are counted"""
 NETWORK = (
     "CASE WHEN contains({ip}, ':') THEN regexp_extract({ip}, '^([0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F]*)', 1) || '::/48' "
     "WHEN contains({ip}, '.') THEN regexp_extract({ip}, '^([0-9]+[.][0-9]+)', 1) || '.0.0/16' END"
@@ -44,6 +46,19 @@ class Feature:
     where: str = "true"
     distinct: str | None = None
     unless: str | None = None
+
+    @property
+    def condition(self) -> str:
+        """SQL over `events`: whether an event is one of those counted, or has a value that is."""
+        if self.distinct:
+            return f"{self.value} IS NOT NULL"
+        other = next((one for one in features() if one.name == self.unless), None)
+        return f"({self.where})" + (f" AND NOT coalesce({other.where}, false)" if other else "")
+
+    @property
+    def value(self) -> str | None:
+        """SQL over `events`: what is told apart; none where events are counted."""
+        return NETWORK.format(ip="src_endpoint_ip") if self.distinct == "network" else self.distinct
 
 
 def _kpi(name: str) -> str:
@@ -95,8 +110,9 @@ def actor_days(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
     A name that only ever failed to sign in is concealed here as in detections (`privacy.names`).
     """
     with connect(settings, lake, since=day, until=day, tables=["events"]) as con:
-        table = con.sql(statement(settings)).to_arrow_table()
-        nobody = con.execute("SELECT count(*) FROM events WHERE x_actor IS NULL").fetchall()[0][0]
+        events = con.execute("SELECT count(*) FROM stored_events").fetchall()[0][0]
+        table = counted(con, settings, small=events <= SMALL)
+        nobody = events - sum(table["records"].to_pylist())
         table = _concealed(table, settings, lake, con, day)
     schema = TABLES["actor_days"].schema
     columns = [pa.array([day] * table.num_rows, pa.date32()) if name == "day" else table[name] for name in schema.names]
@@ -113,37 +129,61 @@ def _concealed(
     return table.set_column(table.schema.get_field_index("x_actor"), "x_actor", names).sort_by("x_actor")
 
 
-def statement(settings: Settings) -> str:
-    """The query over the view `events` of a day.
+def counted(con: duckdb.DuckDBPyConnection, settings: Settings, *, small: bool) -> pa.Table:
+    """The rows of `actor_days` from the view `events` of a day, without the day; `records`: how many events a row stands on.
 
-    Events are counted by the set of conditions that hold for them (a bit each), and then these few hundred counts by feature: 16
-    filtered sums over each event cost three times as much. Times are told by quarters of an hour first (finer where working hours begin
-    or end within one), so that zones, which cost more than all sums, are asked for thousands of times and not millions.
+    Args:
+        con: sees the view.
+        settings: hours and zone.
+        small: read the events once and keep what is asked of them in memory; planning eight scans of the view costs more than a small day.
     """
+    told = _told(settings)
+    if small:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE told AS {told}")
+    return con.sql(f"WITH {'' if small else f'told AS ({told}), '}{_statement(settings)}").to_arrow_table()
+
+
+def _sums() -> list[Feature]:
+    """Features that are sums over events, by their bit; `off_hours` is told by time of day."""
+    return [one for one in features() if not one.distinct and one.name != "off_hours"]
+
+
+def _step(settings: Settings) -> int:
+    """Microseconds of a quarter of an hour, which no zone divides; finer where working hours begin or end within one."""
     own = settings.hours
-    step = 1_000_000 * math.gcd(900, *(one.hour * 3600 + one.minute * 60 + one.second for one in (own.from_, own.to)))
-    hours = ", ".join(f"coalesce(sum(n) FILTER (hour = {hour}), 0)::BIGINT" for hour in range(24))
-    counted = {
-        one.name: (1 << bit, one)
-        for bit, one in enumerate(one for one in features() if not one.distinct and one.name != "off_hours")
-    }
-    bits = " | ".join(f"CASE WHEN {one.where} THEN {bit} ELSE 0 END" for bit, one in counted.values())
-    unless = {name: counted[one.unless][0] if one.unless else 0 for name, (_, one) in counted.items()}
-    sums = [
-        f"coalesce(sum(n) FILTER (bits & {bit | unless[name]} = {bit}), 0)::DOUBLE AS {name}"
-        for name, (bit, _) in counted.items()
-    ]
-    different = [one for one in features() if one.distinct and one.name != "network_count"]
+    return 1_000_000 * math.gcd(900, *(one.hour * 3600 + one.minute * 60 + one.second for one in (own.from_, own.to)))
+
+
+def _told(settings: Settings) -> str:
+    """The query for what is asked of each event; `bits` is the set of conditions that hold, the kind of identity above them."""
+    sums = _sums()
+    bits = " | ".join(f"CASE WHEN {one.where} THEN {1 << bit} ELSE 0 END" for bit, one in enumerate(sums))
+    kind = f"CASE x_actor_kind WHEN 'human' THEN {2 << len(sums)} WHEN 'service' THEN {1 << len(sums)} ELSE 0 END"
+    values = ", ".join(f"{one.distinct} AS {one.name}" for one in _different())
     return f"""
-        WITH told AS (
-            SELECT *, greatest(coalesce("count", 1), 1) AS times, epoch_us("time") // {step} AS step,
-                CASE x_actor_kind WHEN 'human' THEN {2 << len(counted)} WHEN 'service' THEN {1 << len(counted)} ELSE 0 END | {bits} AS bits
-            FROM events WHERE x_actor IS NOT NULL
-        ), sums AS (
-            SELECT x_actor, ['unknown', 'service', 'human'][1 + (max(bits) >> {len(counted)})] AS x_actor_kind,
-                max(team) AS team, max(role) AS role, sum(n)::BIGINT AS n, min(first_time) AS first_time, max(last_time) AS last_time,
-                list_sort(list(DISTINCT x_source)) AS sources, {", ".join(sums)}
-            FROM (SELECT x_actor, x_source, bits, max(x_actor_team) AS team, max(x_actor_role) AS role, sum(times) AS n,
+        SELECT x_actor, x_actor_team, x_actor_role, x_actor_zone, x_source, "time", src_endpoint_ip, {values},
+            greatest(coalesce("count", 1), 1) AS times, epoch_us("time") // {_step(settings)} AS step, {kind} | {bits} AS bits
+        FROM events WHERE x_actor IS NOT NULL"""
+
+
+def _statement(settings: Settings) -> str:
+    """The tables of the query and the query itself, after what is `told` of events.
+
+    Events are counted by their `bits`, and these few hundred counts by feature: a filtered sum a feature over each event costs three
+    times as much. Zones, which cost more than all sums, are asked for by step of time: thousands of times and not millions.
+    """
+    sums, different, step, zone = _sums(), _different(), _step(settings), quote(settings.hours.zone)
+    hours = ", ".join(f"coalesce(sum(n) FILTER (hour = {hour}), 0)::BIGINT" for hour in range(24))
+    at = {one.name: 1 << bit for bit, one in enumerate(sums)}
+    masks = {one.name: at[one.name] | at.get(one.unless or "", 0) for one in sums}
+    by_bits = ", ".join(
+        f"coalesce(sum(n) FILTER (bits & {masks[name]} = {bit}), 0)::DOUBLE AS {name}" for name, bit in at.items()
+    )
+    return f"""sums AS (
+            SELECT x_actor, ['unknown', 'service', 'human'][1 + (max(bits) >> {len(sums)})] AS x_actor_kind,
+                max(team) AS team, max(role) AS role, sum(n)::BIGINT AS n, sum(records)::BIGINT AS records,
+                min(first_time) AS first_time, max(last_time) AS last_time, list_sort(list(DISTINCT x_source)) AS sources, {by_bits}
+            FROM (SELECT x_actor, x_source, bits, max(x_actor_team) AS team, max(x_actor_role) AS role, sum(times) AS n, count(*) AS records,
                     min("time") AS first_time, max("time") AS last_time FROM told GROUP BY x_actor, x_source, bits)
             GROUP BY x_actor
         ), seen_from AS (
@@ -152,20 +192,23 @@ def statement(settings: Settings) -> str:
                 FROM (SELECT DISTINCT x_actor, src_endpoint_ip FROM told WHERE src_endpoint_ip IS NOT NULL))
             WHERE network IS NOT NULL GROUP BY x_actor
         ), at_hour AS (
-            SELECT x_actor, [{hours}] AS hours, sum(CASE WHEN off THEN n WHEN NOT off THEN 0 END)::DOUBLE AS off_hours
-            FROM (SELECT x_actor, n, hour(timezone(coalesce(zone, {quote(own.zone)}), moment)) AS hour,
-                    {off_hours(settings, "zone", "moment")} AS off
+            SELECT x_actor, [{hours}] AS hours, max(zone) AS zone, sum(CASE WHEN off THEN n WHEN NOT off THEN 0 END)::DOUBLE AS off_hours
+            FROM (SELECT x_actor, zone, n, hour(timezone(coalesce(zone, {zone}), moment)) AS hour, {off_hours(settings, "zone", "moment")} AS off
                 FROM (SELECT x_actor, x_actor_zone AS zone, make_timestamptz(step * {step}) AS moment, sum(times) AS n
                     FROM told GROUP BY x_actor, x_actor_zone, step))
             GROUP BY x_actor
-        ), {", ".join(map(_different, different))}
-        SELECT sums.*, {", ".join(one.name for one in different)}, hours, off_hours,
+        ), {", ".join(f"of_{one.name} AS ({_values(one.name)})" for one in different)}
+        SELECT sums.*, {", ".join(one.name for one in different)}, hours, zone, off_hours,
             coalesce(networks[1:{MAX_NETWORKS}], []) AS networks, coalesce(len(networks), 0)::DOUBLE AS network_count
         FROM sums JOIN at_hour USING (x_actor) LEFT JOIN seen_from USING (x_actor)
-            {" ".join(f"JOIN different_{one.name} USING (x_actor)" for one in different)}"""
+            {" ".join(f"JOIN of_{one.name} USING (x_actor)" for one in different)}"""
 
 
-def _different(feature: Feature) -> str:
+def _different() -> list[Feature]:
+    """Features that tell values apart; networks are told by address first."""
+    return [one for one in features() if one.distinct and one.distinct != "network"]
+
+
+def _values(name: str) -> str:
     """How many values an identity's events have: pairs first, which takes half as long as `count(DISTINCT ...)`."""
-    pairs = f"SELECT DISTINCT x_actor, {feature.distinct} AS value FROM told"
-    return f"different_{feature.name} AS (SELECT x_actor, count(value)::DOUBLE AS {feature.name} FROM ({pairs}) GROUP BY x_actor)"
+    return f"SELECT x_actor, count({name})::DOUBLE AS {name} FROM (SELECT DISTINCT x_actor, {name} FROM told) GROUP BY x_actor"

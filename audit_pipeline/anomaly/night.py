@@ -191,7 +191,7 @@ def _row(
         "score": score, "threshold": limit,
         "explanation": f"{one_line(actor)}: {'; '.join(parts)} ({span})",
         "attack": [], "group_key": key, "verdict": worst([about["verdict"]]) if isinstance(about["verdict"], str) else None,
-        "refs": _refs(con, actor, features()[top[0]].where, day),
+        "refs": _refs(con, actor, features()[top[0]].condition, day),
     }  # fmt: skip
 
 

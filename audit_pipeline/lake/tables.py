@@ -84,7 +84,7 @@ TABLES: dict[str, Table] = {
         Table(
             "actor_days",
             _schema(
-                day=_D, x_actor=_S, x_actor_kind=_S, team=_S, role=_S, n=_I, first_time=TIME, last_time=TIME, hours=pa.list_(_I), networks=pa.list_(_S),
+                day=_D, x_actor=_S, x_actor_kind=_S, team=_S, role=_S, zone=_S, n=_I, first_time=TIME, last_time=TIME, hours=pa.list_(_I), networks=pa.list_(_S),
                 sources=pa.list_(_S), events=_F, failures=_F, refusals=_F, errors=_F, sign_in_failures=_F, privileged=_F, changes=_F, deletes=_F, secret_reads=_F,
                 data_reads=_F, off_hours=_F, operations=_F, services=_F, resources=_F, hosts=_F, network_count=_F,
             ),

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from audit_pipeline.anomaly.features import MAX_NETWORKS, actor_days, features, statement
+from audit_pipeline.anomaly.features import MAX_NETWORKS, actor_days, counted, features
 from audit_pipeline.context import connect
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.ocsf.columns import EVENT_SCHEMA
@@ -48,9 +48,10 @@ def test_every_number_is_what_a_recount_by_hand_gives(tmp_path: Path, seed: int,
     settings, lake = _project(tmp_path, HOURS[hours])
     rows = _events(random.Random(seed), 400)
     _write(lake, rows)
+    expected = _recount(rows, settings if HOURS[hours] else None)
     with connect(settings, lake, tables=["events"]) as con:
-        found = {row["x_actor"]: row for row in con.sql(statement(settings)).to_arrow_table().to_pylist()}
-    assert found == _recount(rows, settings if HOURS[hours] else None)
+        for small in (True, False):
+            assert {row["x_actor"]: row for row in counted(con, settings, small=small).to_pylist()} == expected
 
 
 def test_an_identity_whose_events_have_no_values_is_in_the_table(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def _one(actor: str, rows: list[dict[str, Any]], settings: Settings | None) -> d
     found["off_hours"] = None if settings is None else float(total([row for row in rows if _outside(row["local"], settings)]))  # fmt: skip
     return found | {
         "x_actor": actor, "x_actor_kind": next((kind for kind in ("human", "service") if kind in kinds), "unknown"),
-        "team": greatest("team"), "role": greatest("role"), "n": total(rows), "sources": sorted({row["x_source"] for row in rows}),
+        "team": greatest("team"), "role": greatest("role"), "zone": greatest("zone"), "n": total(rows), "records": len(rows), "sources": sorted({row["x_source"] for row in rows}),
         "first_time": min(row["time"] for row in rows), "last_time": max(row["time"] for row in rows),
         "hours": [total([row for row in rows if row["local"].hour == hour]) for hour in range(24)],
         "networks": networks[:MAX_NETWORKS], "network_count": float(len(networks)),
