@@ -27,6 +27,7 @@ from audit_pipeline.detections.sigma import load
 from audit_pipeline.detections.windows import statement
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES, VERDICTS
+from audit_pipeline.lake.views import rows
 from audit_pipeline.privacy.names import conceal_for
 from audit_pipeline.settings import Settings
 
@@ -53,7 +54,7 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
 
     known, errors = load(settings)
     active = [rule for rule in known if rule.sources]
-    rows: list[dict[str, Any]] = []
+    all_rows: list[dict[str, Any]] = []
     told: list[dict[str, Any]] = [states.row(rule, day, 0, (), None) for rule in known if not rule.sources]
     with connected(settings, lake, active, day) as con:
         verdicts, conceal = _verdicts(con, day), conceal_for(settings, lake, con, day)
@@ -66,13 +67,13 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
             except duckdb.Error as error:
                 errors.append(_broken(rule, error))
                 continue
-            rows += found
+            all_rows += found
             told.append(states.row(rule, day, len(found), used, reason))
-        rows += recurring_errors(settings, lake, con, day, conceal)
+        all_rows += recurring_errors(settings, lake, con, day, conceal)
     told += [states.broken(error, day) for error in errors]
     told.sort(key=lambda row: (row["rule_id"], row["title"]))
-    rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))
-    table = pa.Table.from_pylist(rows, schema=TABLES["detections"].schema)
+    all_rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))
+    table = pa.Table.from_pylist(all_rows, schema=TABLES["detections"].schema)
     lake.write_table("rule_states", pa.Table.from_pylist(told, schema=TABLES["rule_states"].schema), day)
     lake.write_table("detections", table, day, metadata=_metadata(active, errors))
     return table
@@ -103,7 +104,7 @@ def detections(
     """
     start = midnight(day)
     values = {"since": start - rule.span, "start": start, "end": start + DAY}
-    found = con.sql(statement(rule, events), params=values).to_arrow_table().to_pylist()
+    found = rows(con, statement(rule, events), values)
     return [_detection(rule, day, _concealed(row, conceal), verdicts or {}) for row in found]
 
 

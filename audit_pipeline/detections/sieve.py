@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import duckdb
+import numpy as np
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.detections import history
@@ -95,8 +96,9 @@ def _counts(
     bases = [base for rule in rules for base in rule.bases]
     # the guard first, by CASE: a condition may read into the record, which is dear, and AND would do so for all events
     flags = ", ".join(f"coalesce(CASE WHEN {base.guard} THEN ({condition(base)}) END, false)" for base in bases)
-    table = con.sql(f"SELECT {', '.join(_Seen._fields)}, {flags} FROM {relation}").fetchnumpy()
-    measures, flagged = list(table.values())[: len(_Seen._fields)], list(table.values())[len(_Seen._fields) :]
+    found = con.execute(f"SELECT {', '.join(_Seen._fields)}, {flags} FROM {relation}").fetchnumpy().values()
+    columns = [np.asarray(column) for column in found]
+    measures, flagged = columns[: len(_Seen._fields)], columns[len(_Seen._fields) :]
     seen = iter([_Seen(*(int(one[flag].sum()) for one in measures)) for flag in flagged])
     return {rule.id: [next(seen) for _ in rule.bases] for rule in rules}
 

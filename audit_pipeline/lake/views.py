@@ -9,6 +9,7 @@ import datetime as dt
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -152,6 +153,13 @@ def any_of(items: Iterable[str], expression: str) -> str:
     Not IN or `list_contains`: the optimizer makes joins of them, which each query pays for, whether it reads the column or not.
     """
     return f"(coalesce(list_position([{', '.join(items)}], {expression}), 0) > 0)"
+
+
+def rows(con: duckdb.DuckDBPyConnection, query: str, values: object = None) -> list[dict[str, Any]]:
+    """The rows of a query that gives few of them; planned once, where `sql(...)` plans once to describe and once to run."""
+    found = con.execute(query, values)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def quote(text: str) -> str:
