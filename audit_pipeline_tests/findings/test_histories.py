@@ -1,12 +1,11 @@
 """Random histories of decisions: no state is reached without what it needs, and the log verifies.
 
-What a state needs is said here once more and independently, from the stored rows alone.
+By `decisions.record` alone, with writers that are killed; `test_channels` has the other ways in. What a step needs is in `laws`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +25,7 @@ from audit_pipeline.findings.payloads import Context
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import decisions as log
 from audit_pipeline.state import open_state
+from audit_pipeline_tests.findings import laws
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
 NOON = dt.datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -64,48 +64,6 @@ def payload(action: str, other: str, proposal: int | None, now: dt.datetime) -> 
     return payloads.get(action, {})
 
 
-def needs(rows: list[dict[str, Any]], finding: str) -> None:
-    """Each row of a finding has before it what it needs."""
-    proposal: dict[str, Any] | None = None
-    approved = False
-    for row in (row for row in rows if row["finding_id"] == finding):
-        said, action = json.loads(row["payload"]), row["action"]
-        if action == "propose":
-            assert proposal is None or row["effective_at"], row
-            assert set(FIX) <= set(said)
-            proposal, approved = row, False
-        elif action == "approve":
-            assert proposal is not None
-            assert said["proposal"] == proposal["seq"]
-            assert row["person"] != proposal["person"], "somebody approved their own"
-            approved = True
-        elif action == "implement":
-            assert approved
-            assert proposal is not None
-            assert row["effective_at"] >= proposal["recorded_at"]
-        elif action == "accept":
-            assert said["approver"]
-            assert row["recorded_at"][:10] < said["expires"]
-        elif action == "duplicate":
-            assert said["of"] != finding
-        if action in ("reject", "reopen", "accept", "false_positive", "duplicate"):
-            assert row["reason"] or action == "duplicate"
-            proposal, approved = None, False
-
-
-def no_cycle(rows: list[dict[str, Any]]) -> None:
-    of: dict[str, str | None] = {}
-    for row in rows:
-        if row["action"] in ("duplicate", "reopen"):
-            of[row["finding_id"]] = json.loads(row["payload"]).get("of")
-        for start in of:
-            seen, at = {start}, of[start]
-            while at is not None:
-                assert at not in seen, "a circle of duplicates"
-                seen.add(at)
-                at = of.get(at)
-
-
 @settings(max_examples=25)
 @given(steps=st.lists(STEP, min_size=8, max_size=30), flip=st.integers(0, 10**6))
 def test_no_state_is_reached_without_what_it_needs(keys: Path, steps: list[Any], flip: int) -> None:
@@ -137,10 +95,11 @@ def test_no_state_is_reached_without_what_it_needs(keys: Path, steps: list[Any],
                     sa.event.remove(engine, "commit", _kill)
         with writers[0].connect() as con:
             rows = [dict(row) for row in con.execute(sa.select(log).order_by(log.c.seq)).mappings()]
+        for at, row in enumerate(rows):
+            laws.lawful(rows[:at], row)
         for finding in FINDINGS:
-            needs(rows, finding)
             assert course.state_at([one for one in read(writers[0]) if one.finding_id == finding], until=now)
-        no_cycle(rows)
+        laws.no_cycle(rows)
         assert verify(writers[0]) + verify_signatures(writers[0], mine) == []
         if rows:
             _flip(writers[0], mine, rows, flip)
