@@ -19,7 +19,7 @@ _FORM = click.option("--format", "form", type=click.Choice(["table", "json"]), d
 _COLUMNS = ("effect_id", "subject", "subject_id", "kind", "kpi_id", "scope", "rate_before", "rate_after", "ratio", "low", "high", "promised", "verdict", "decision_date")  # fmt: skip
 _TOLD = (
     "verdict", "reason", "subject", "subject_id", "kind", "kpi_id", "scope", "decision_date", "promised", "unit", "rate_before", "rate_after", "ratio", "low",
-    "high", "p", "p_weeks", "p_trend", "detectable",
+    "high", "p", "p_weeks", "p_trend", "detectable", "recurred_at",
 )  # fmt: skip
 
 

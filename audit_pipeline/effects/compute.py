@@ -1,7 +1,8 @@
 """The table `effects` of a day: each remediation that was implemented, and each release, with what is known by then.
 
 Belongs here: putting series, windows, changes and verdict together into rows. Not here: any of them. A remediation is `pending` until
-its decision date and is judged on it, once, with the days before it: later days show the row that the decision date's partition has.
+its decision date and is judged on it, once, with the days before it: later days show the row that the decision date's partition has, and
+of a verified rate, in `recurred_at`, since when it is known to be back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from audit_pipeline.effects import kinds
 from audit_pipeline.effects.changes import changes
 from audit_pipeline.effects.fixes import Fix, fixes
 from audit_pipeline.effects.judge import INCONCLUSIVE, INEFFECTIVE, PENDING, VERIFIED, Judgement, judge
+from audit_pipeline.effects.lasting import back, watched
 from audit_pipeline.effects.release_rows import release_rows
 from audit_pipeline.effects.releases import service_hours
 from audit_pipeline.effects.series import TABLES as READ
@@ -47,11 +49,21 @@ def effects(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> 
 
 def _row(settings: Settings, lake: Lake, fix: Fix, day: dt.date) -> dict[str, Any]:
     if day > fix.decision and (stored := _stored(lake, fix)) is not None:
-        return stored
+        return {**stored, "recurred_at": _recurred_at(settings, lake, fix, stored, day)}
     until = min(day, fix.decision)
     since = fix.fixed - LOOK_BACK
     with connect(settings, lake, since=since, until=until, tables=READ) as con:
         return compare(settings, con, fix, day, since)
+
+
+def _recurred_at(settings: Settings, lake: Lake, fix: Fix, stored: dict[str, Any], day: dt.date) -> dt.datetime | None:
+    """The as-of of the day on which it was first known that a verified rate is back (`lasting`)."""
+    if (fix.kind, stored["verdict"]) != ("rate", VERIFIED) or not watched(fix.decision, day):
+        return None
+    with connect(settings, lake, since=fix.fixed, until=day, tables=READ) as con:
+        found = series(settings, con, fix.kpi_id, fix.scope, fix.fixed + DAY, day - DAY)
+    last = back(found.points, fix.decision, rate_before=stored["rate_before"] or 0.0, promised=fix.promised, direction=fix.direction)  # fmt: skip
+    return None if last is None else settings.as_of(last + DAY)
 
 
 def _stored(lake: Lake, fix: Fix) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,16 @@ LEAST, MOST = 21, 84
 """days before that the band is expected from"""
 _SLACK, _ALARM = 0.5, 5.0
 _LEAST_SD = 0.15
+
+
+class Run(NamedTuple):
+    """Days above the band, as places in the list of points."""
+
+    first: int
+    last: int
+    """where the sum is highest"""
+    alarm: int
+    """where the sum told of it"""
 
 
 def episode(
@@ -34,14 +45,17 @@ def episode(
         until: the day of the fix.
         direction: the good side; a run lies on the other.
     """
-    return next((run for run in _runs(points, direction) if run[1] >= opened and run[0] <= until), None)
+    days = [(points[run.first].day, points[run.last].day) for run in runs(points, direction)]
+    return next((run for run in days if run[1] >= opened and run[0] <= until), None)
 
 
-def _runs(points: Sequence[Point], direction: str) -> list[tuple[dt.date, dt.date]]:
-    found: list[tuple[dt.date, dt.date]] = []
+def runs(points: Sequence[Point], direction: str = "down") -> list[Run]:
+    """The runs above the band, in order; `direction` is the good side, and a run lies on the other."""
+    found: list[Run] = []
     sign = 1.0 if direction == "down" else -1.0
     logs = np.array([math.log((one.n + 0.5) / one.exposure) for one in points])
     begin: int | None = None
+    alarm: int | None = None
     total = highest = 0.0
     peak = 0
     for i in range(len(points)):
@@ -49,20 +63,16 @@ def _runs(points: Sequence[Point], direction: str) -> list[tuple[dt.date, dt.dat
         if base.stop - base.start < LEAST:
             continue
         total = max(0.0, total + sign * _deviation(points, logs, base, i) - _SLACK)
-        if total == 0.0:
-            if begin is not None and highest >= _ALARM:
-                found.append((points[begin].day, points[peak].day))
-            begin, highest = None, 0.0
-            continue
-        begin = i if begin is None else begin
+        begin = i if begin is None and total else begin
         if total > highest:
             highest, peak = total, i
-        if highest >= _ALARM and (i - peak) > LEAST:  # long over: what follows is a run of its own
-            found.append((points[begin].day, points[peak].day))
-            begin, highest, total = None, 0.0, 0.0
-    if begin is not None and highest >= _ALARM:
-        found.append((points[begin].day, points[peak].day))
-    return found
+        alarm = i if alarm is None and highest >= _ALARM else alarm
+        if begin is None or (total and not (alarm is not None and i - peak > LEAST)):
+            continue  # nothing has begun, or it goes on; long over, what follows is a run of its own
+        found += [] if alarm is None else [Run(begin, peak, alarm)]
+        begin = alarm = None
+        total = highest = 0.0
+    return [*found, Run(begin, peak, alarm)] if begin is not None and alarm is not None else found
 
 
 def _deviation(

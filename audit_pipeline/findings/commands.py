@@ -187,7 +187,7 @@ def context(
         course.Step(at, verdict, int(str(subject).rpartition(":")[2])) for at, verdict, subject in judged if at <= now
     ]
     if row["state"] == OPEN and course.state_at(made, events, now) == "verified":
-        events.append(course.Step(now, "recurred"))  # only detections tell, and the view has asked them
+        events.append(course.Step(now, "recurred"))  # only detections and effects tell, and the view has asked them
     return Context(settings, frozenset(row["finding_id"] for row in rows), row["team"], tuple(events))
 
 

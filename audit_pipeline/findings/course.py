@@ -103,15 +103,18 @@ def follow(
         steps.append(Step(one.recorded_at, one.action, one.seq, one))
         ends = expiry(one) if one.action == "accept" and until else None
         steps += [Step(ends, "expired", one.seq)] if ends else []
-    state, in_force = OPEN, None
+    state, in_force, kind = OPEN, None, None
     for step in sorted(steps, key=lambda one: (one.time, one.about or 0 if one.decision else 0)):
         if until is not None and step.time > until:
             return
         if step.decision is None and step.about not in (None, in_force):
             continue
+        if step.name == "detected" and kind == "rate":  # fewer were promised, not none
+            continue
         before, state = state, after(state, step.name)
         if step.name in ("propose", "accept") and state != before:
             in_force = step.about
+            kind = read_payload(step.decision.payload).get("kind") if step.decision else None
         yield step, before, state
 
 

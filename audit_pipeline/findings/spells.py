@@ -2,7 +2,8 @@
 
 Belongs here: what closes a spell and what opens the next. Not here: which step a state allows (`states`), what is new (`budget`).
 A false positive does not come back, whatever the version of its rule. An acceptance ends at the midnight that begins its day
-`expires`. A verified fix whose problem is detected again on a day after those it was judged by opens a new spell, whatever its kind.
+`expires`. A verified fix of kind `state` or `recurrence` whose problem is detected again on a day after those it was judged by opens a
+new spell; one of kind `rate` promised fewer, not none: it does so when its KPI is above its band again (`effects.lasting`).
 A fix judged ineffective does too; the finding then keeps the state `ineffective`, so that it says why. Each new spell has a new due date.
 """
 
@@ -34,7 +35,7 @@ class Way:
 
 def way(
     made: Iterable[Decision],
-    effects: Iterable[dict[str, Any]],
+    effects: Sequence[dict[str, Any]],
     detected: Sequence[dt.datetime],
     moment: dt.datetime | None,
     team: str | None = None,
@@ -43,7 +44,7 @@ def way(
 
     Args:
         made: its decisions, in their order.
-        effects: judged remediations: `subject_id`, `effect_id`, `verdict`, `as_of`.
+        effects: judged remediations: `subject_id`, `effect_id`, `verdict`, `as_of`, `recurred_at`.
         detected: the as-of of each day with a detection.
         moment: until when; without one no acceptance expires.
         team: who owns it until somebody is named.
@@ -54,7 +55,8 @@ def way(
         Step(one["as_of"], one["verdict"], int(str(one["subject_id"]).rpartition(":")[2]), effect_id=one["effect_id"])
         for one in effects
     ]
-    events += [Step(time, "recurred") for time in detected]
+    events += [Step(one["recurred_at"], "recurred", int(str(one["subject_id"]).rpartition(":")[2])) for one in effects if one["recurred_at"]]  # fmt: skip
+    events += [Step(time, "detected") for time in detected]
     for step, before, state in follow(made, events, moment):
         _take(found, step, before, state)
     return found

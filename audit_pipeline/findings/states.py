@@ -2,7 +2,8 @@
 
 Belongs here: which step is possible in which state. Not here: what an action must say (`payloads`), how decisions are stored
 (`decisions`) or findings made (`view`). `verified`, `ineffective` and `inconclusive` are judged, not decided: they come from effects;
-`expired` (an acceptance) and `recurred` (detected again after a fix was verified) come from time and detections.
+`expired` (an acceptance), `detected` (again, after a fix was verified) and `recurred` (the rate of a verified fix is back) come from
+time, detections and effects.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ACTIONS: dict[str, Action] = {
 EVENTS: dict[str, Action] = {
     **{verdict: Action(frozenset({IMPLEMENTED}), verdict) for verdict in JUDGED},
     "expired": Action(frozenset({"accepted"}), OPEN),
+    "detected": Action(frozenset({"verified"}), OPEN),
     "recurred": Action(frozenset({"verified"}), OPEN),
 }
 """What happens to a finding without anybody deciding."""

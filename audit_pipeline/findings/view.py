@@ -58,7 +58,9 @@ _GROUPS = """
             'privileged': privileged} ORDER BY day) AS detections
     FROM found GROUP BY rule_id, group_key"""
 _EFFECTS = """
-    SELECT subject, subject_id, effect_id, kind, verdict, as_of, after_start FROM effects WHERE verdict <> 'pending'
+    SELECT subject, subject_id, effect_id, kind, verdict, as_of, after_start,
+        min(recurred_at) OVER (PARTITION BY subject, subject_id, kind, verdict) AS recurred_at
+    FROM effects WHERE verdict <> 'pending'
     QUALIFY row_number() OVER (PARTITION BY subject, subject_id, kind, verdict ORDER BY as_of) = 1
     ORDER BY as_of, subject_id, kind"""
 _TEMPLATES = "SELECT service, template_id, arg_max(template, day) FROM error_templates GROUP BY ALL"

@@ -97,7 +97,7 @@ TABLES: dict[str, Table] = {
             _schema(
                 effect_id=_S, subject=_S, subject_id=_S, finding_id=_S, kind=_S, kpi_id=_S, scope=_S, before_start=_D, before_end=_D, after_start=_D, after_end=_D,
                 days_before=_I, days_after=_I, left_out=LEFT_OUT, rate_before=_F, rate_after=_F, unit=_S, ratio=_F, low=_F, high=_F, p=_F, p_weeks=_F, p_trend=_F,
-                detectable=_F, promised=_F, verdict=_S, reason=_S, as_of=TIME, decision_date=_D, series=SERIES,
+                detectable=_F, promised=_F, verdict=_S, reason=_S, as_of=TIME, decision_date=_D, series=SERIES, recurred_at=TIME,
             ),
         ),
         Table(

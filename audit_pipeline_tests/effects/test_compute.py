@@ -52,7 +52,58 @@ def test_later_days_show_the_same_row_and_change_nothing(place: Place) -> None:
     (judged,) = place.effects(DECISION)
     place.days([Point(DECISION + n * DAY, 4000.0) for n in range(5)])
     place.kpi(FIXED + 3 * DAY, 9000.0)  # what is recomputed later does not judge again
-    assert place.effects(DECISION + 3 * DAY) == [judged]
+    (later,) = place.effects(DECISION + 3 * DAY)
+    assert later | {"recurred_at": None} == judged
+
+
+def level(place: Place, first: int, last: int, share: float, effect: float = 0.6) -> None:
+    """Days after the decision date, in numbers, with so many times as many as before the fix."""
+    days = [one for one in series(effect, after=120, seed=9) if one.day > DECISION]
+    place.days([Point(one.day, round(one.n / (1 - effect) * share)) for one in days[first:last]])
+
+
+@pytest.mark.parametrize(("share", "back"), [(0.4, False), (1.0, True), (3.0, True)])
+def test_a_verified_rate_is_back_when_it_runs_above_its_band_and_beyond_its_promise(
+    place: Place, share: float, back: bool
+) -> None:
+    place.days(series(0.6))
+    place.detection(FIRST)
+    place.fix(FIXED, DECISION)
+    (judged,) = place.effects(DECISION)
+    assert (judged["verdict"], judged["recurred_at"]) == ("verified", None)
+    level(place, 0, 20, 0.4)
+    (quiet,) = place.effects(DECISION + 20 * DAY)
+    assert quiet == judged
+    level(place, 20, 40, share)
+    found = {n: place.effects(DECISION + n * DAY)[0]["recurred_at"] for n in (21, 30, 40)}
+    if not back:
+        assert set(found.values()) == {None}
+        return
+    assert found[21] is None
+    assert found[40] == found[30] is not None  # once known it stays, and says since when
+    when = (found[30] - place.settings.as_of(DECISION)).days
+    assert 21 < when <= 30
+    assert [place.effects(DECISION + n * DAY)[0]["recurred_at"] for n in (when - 1, when)] == [None, found[30]]
+
+
+def test_a_rate_that_rises_but_keeps_what_was_promised_is_not_back(place: Place) -> None:
+    """Half was promised and four fifths achieved: two fifths of before are above the band, and within the promise."""
+    place.days(series(0.8))
+    place.detection(FIRST)
+    place.fix(FIXED, DECISION)
+    (judged,) = place.effects(DECISION)
+    assert judged["verdict"] == "verified"
+    level(place, 0, 20, 0.2, 0.8)
+    level(place, 20, 40, 0.4, 0.8)
+    assert place.effects(DECISION + 40 * DAY) == [judged]
+
+
+def test_what_is_not_verified_is_not_watched(place: Place) -> None:
+    place.days(series(0.0))
+    place.fix(FIXED, DECISION)
+    level(place, 0, 20, 1.0, 0.0)
+    level(place, 20, 40, 9.0, 0.0)
+    assert place.effects(DECISION + 40 * DAY)[0]["recurred_at"] is None
 
 
 def test_nothing_of_a_day_changes_when_later_days_and_decisions_are_added(place: Place) -> None:

@@ -56,14 +56,14 @@ def decided(place: Place, day: int, action: str, finding: str = BOB, **payload: 
     return seq
 
 
-def judged(place: Place, day: int, verdict: str, seq: int) -> None:
+def judged(place: Place, day: int, verdict: str, seq: int, **more: Any) -> None:
     when = DAY + day * ONE
-    write(place, "effects", when, {"effect_id": "e1", "subject": "remediation", "subject_id": f"{BOB}:{seq}", "kind": "rate", "verdict": verdict, "as_of": place[0].as_of(when)})  # fmt: skip
+    write(place, "effects", when, {"effect_id": "e1", "subject": "remediation", "subject_id": f"{BOB}:{seq}", "kind": "rate", "verdict": verdict, "as_of": place[0].as_of(when), **more})  # fmt: skip
 
 
-def fixed(place: Place) -> int:
+def fixed(place: Place, kind: str = "rate") -> int:
     decided(place, 1, "acknowledge")
-    seq = decided(place, 2, "propose", fix="lock", kind="rate")
+    seq = decided(place, 2, "propose", fix="lock", kind=kind)
     decided(place, 3, "approve", proposal=seq)
     decided(place, 4, "implement", proposal=seq)
     return seq
@@ -92,9 +92,10 @@ def test_overdue_is_said_and_raises_the_points_but_not_the_severity(place: Place
     assert (late["risk"] - in_time["risk"], late["severity"]) == (3, "medium")
 
 
-def test_a_verified_fix_closes_and_the_same_problem_afterwards_opens_again(place: Place) -> None:
+@pytest.mark.parametrize("kind", ["state", "recurrence"])
+def test_a_verified_fix_closes_and_the_same_problem_afterwards_opens_again(place: Place, kind: str) -> None:
     detected(place, 0, 5)
-    seq = fixed(place)
+    seq = fixed(place, kind)
     judged(place, 20, "verified", seq)
     done = at_day(place, 20)
     assert (at_day(place, 19)["state"], done["state"], done["effect_id"]) == ("implemented", "verified", "e1")
@@ -105,6 +106,39 @@ def test_a_verified_fix_closes_and_the_same_problem_afterwards_opens_again(place
     again = at_day(place, 25)
     assert (again["state"], again["reopened"], again["shown"]) == ("open", 1, True)
     assert at_day(place, 24) == done
+
+
+def test_a_verified_rate_is_not_opened_by_a_detection_but_by_its_kpi_or_by_a_decision(place: Place) -> None:
+    """A rate was promised to fall, not to vanish."""
+    detected(place, 0, 5)
+    seq = fixed(place)
+    judged(place, 20, "verified", seq)
+    detected(place, 25, 26)
+    assert (at_day(place, 26)["state"], at_day(place, 26)["reopened"]) == ("verified", 0)
+    back = place[0].as_of(DAY + 30 * ONE)
+    told = {"as_of": place[0].as_of(DAY + 20 * ONE), "recurred_at": back}
+    judged(place, 30, "verified", seq, **told)
+    judged(place, 31, "verified", seq, **told)
+    before, after, later = at_day(place, 29), at_day(place, 30), at_day(place, 31)
+    assert (before["state"], after["state"], after["reopened"], after["closed_at"]) == ("verified", "open", 1, None)
+    assert after["due_at"] == back + 7 * ONE
+    assert later == after
+    decided(place, 28, "reopen")
+    assert (at_day(place, 28)["state"], at_day(place, 31)["reopened"]) == ("open", 1)
+
+
+def test_a_rate_that_came_back_says_nothing_of_the_next_fix(place: Place) -> None:
+    detected(place, 0)
+    seq = fixed(place)
+    judged(place, 20, "verified", seq, recurred_at=place[0].as_of(DAY + 35 * ONE))
+    decided(place, 21, "reopen")
+    decided(place, 22, "acknowledge")
+    again = decided(place, 23, "propose", fix="lock better", kind="rate")
+    decided(place, 24, "approve", proposal=again)
+    decided(place, 25, "implement", proposal=again)
+    when = DAY + 30 * ONE
+    write(place, "effects", when, {"effect_id": "e2", "subject": "remediation", "subject_id": f"{BOB}:{again}", "kind": "rate", "verdict": "verified", "as_of": place[0].as_of(when)})  # fmt: skip
+    assert (at_day(place, 40)["state"], at_day(place, 40)["reopened"]) == ("verified", 1)
 
 
 def test_an_ineffective_fix_reopens_and_an_inconclusive_one_does_not(place: Place) -> None:
