@@ -168,7 +168,7 @@ def write_rule(settings: Settings, **more: Any) -> None:
         "title": "Own",
         "id": "11111111-1111-4111-8111-111111111111",
         "logsource": {"product": "ocsf"},
-        "detection": {"s": {"api_operation": "DeleteBucket"}, "condition": "s"},
+        "detection": {"s": {"api_operation": "TagBucketByHand"}, "condition": "s"},
         "group_by": ["api_service_name"],
         **more,
     }
@@ -186,7 +186,7 @@ def write_rule(settings: Settings, **more: Any) -> None:
 def test_who_owns_a_service_comes_before_who_owns_a_source(place: Place, service: str, source: str, team: str) -> None:
     write_rule(place[0])
     night(
-        place, [{"time": at(8), "x_source": source, "api_operation": "DeleteBucket", "api_service_name": service}], DAY
+        place, [{"time": at(8), "x_source": source, "api_operation": "TagBucketByHand", "api_service_name": service}], DAY
     )
     assert [row["team"] for row in findings(place)] == [team]
 
@@ -196,7 +196,7 @@ def test_a_rules_hint_counts_where_nobody_owns_the_source(tmp_path: Path, hint: 
     settings = make_settings(tmp_path, "sources: {idp: {type: files, format: cloudtrail}}\nteams: {security: {}}")
     mine = settings, open_lake(tmp_path), open_state(settings.state_url_resolved)
     write_rule(settings, owner=hint)
-    night(mine, [{"time": at(8), "api_operation": "DeleteBucket", "api_service_name": "s3.amazonaws.com"}], DAY)
+    night(mine, [{"time": at(8), "api_operation": "TagBucketByHand", "api_service_name": "s3.amazonaws.com"}], DAY)
     assert [row["team"] for row in findings(mine)] == [team]
 
 
@@ -205,14 +205,14 @@ def test_a_rules_hint_counts_where_nobody_owns_the_source(tmp_path: Path, hint: 
 )
 def test_severity_says_when_it_is_due(place: Place, level: str, days: int) -> None:
     write_rule(place[0], level=level)
-    night(place, [{"time": at(8), "api_operation": "DeleteBucket"}], DAY)
+    night(place, [{"time": at(8), "api_operation": "TagBucketByHand"}], DAY)
     (row,) = findings(place)
     assert (row["severity"], row["due_at"] - row["detected_at"]) == (level, dt.timedelta(days=days))
 
 
 def test_a_finding_outlives_its_rule(place: Place) -> None:
     write_rule(place[0])
-    night(place, [{"time": at(8), "api_operation": "DeleteBucket", "api_service_name": "x"}], DAY)
+    night(place, [{"time": at(8), "api_operation": "TagBucketByHand", "api_service_name": "x"}], DAY)
     (place[0].root / "rules" / "own.yml").unlink()
     (row,) = findings(place)
     assert "no longer there" in row["title"]
@@ -223,7 +223,7 @@ def test_the_worst_comes_first(place: Place) -> None:
     write_rule(place[0], level="critical")
     night(
         place,
-        [*burst("alice", at(8), 12), *burst("bob", at(8), 12), {"time": at(9), "api_operation": "DeleteBucket"}],
+        [*burst("alice", at(8), 12), *burst("bob", at(8), 12), {"time": at(9), "api_operation": "TagBucketByHand"}],
         DAY,
     )
     rows = findings(place)

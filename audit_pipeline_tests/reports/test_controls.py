@@ -198,7 +198,7 @@ def test_evidence_is_verified_anew_and_a_changed_byte_shows(tmp_path: Path) -> N
 
 
 def test_what_nobody_computes_is_not_evaluated_by_reason(company: Company) -> None:
-    own(company, "permission_review", "no_such_check", "retention:lots", "retention:400", "retention:800", "rule_watches:t1496", "kpi_good:nothing", "senders_heard")  # fmt: skip
+    own(company, "permission_review", "no_such_check", "retention:lots", "retention:400", "retention:800", "rule_watches:t1200", "kpi_good:nothing", "senders_heard")  # fmt: skip
     declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
     found = {name: row["checks"][0]["why"][0] for name, row in rows(month(company), "ours").items()}
     assert {name: why["why"] for name, why in found.items()} == {
@@ -207,7 +207,7 @@ def test_what_nobody_computes_is_not_evaluated_by_reason(company: Company) -> No
         "retention:lots": "the check needs a number of days, such as retention:365",
         "retention:400": "14 of 400 days are on record so far",
         "retention:800": "retention.raw is 400 of 800 days",
-        "rule_watches:t1496": "no rule for T1496 looks at a source in scope",
+        "rule_watches:t1200": "no rule for T1200 looks at a source in scope",
         "kpi_good:nothing": "no KPI is named nothing",
         "senders_heard": "no sender is declared (`expected` of the sources)",
     }
