@@ -33,14 +33,16 @@ def failures(rule: Rule) -> list[str]:
     if not isinstance(cases, dict) or not all(cases.get(kind) for kind in ("positive", "negative")):
         return [f"{rule.tests}: it needs at least one case under `positive` and one under `negative`"]
     found: list[str] = []
-    for kind in ("positive", "negative"):
-        for case in cases[kind]:
-            try:
-                problem = _case(rule, kind, case)
-            except (KeyError, TypeError, ValueError, pa.ArrowException, duckdb.Error) as error:
-                problem = f"cannot be run ({type(error).__name__}: {error})"
-            if problem:
-                found.append(f"{rule.tests}: {kind} case {_name(case)}: {problem}")
+    with duckdb.connect(":memory:", config={"autoload_known_extensions": False, "threads": 1}) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        for kind in ("positive", "negative"):
+            for case in cases[kind]:
+                try:
+                    problem = _case(con, rule, kind, case)
+                except (KeyError, TypeError, ValueError, pa.ArrowException, duckdb.Error) as error:
+                    problem = f"cannot be run ({type(error).__name__}: {error})"
+                if problem:
+                    found.append(f"{rule.tests}: {kind} case {_name(case)}: {problem}")
     return found
 
 
@@ -48,12 +50,10 @@ def _name(case: object) -> str:
     return repr(case.get("name")) if isinstance(case, dict) else repr(case)
 
 
-def _case(rule: Rule, kind: str, case: dict[str, Any]) -> str | None:
-    with duckdb.connect(":memory:", config={"autoload_known_extensions": False}) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        con.register("events", events(case["events"], rule.sources[0] if rule.sources else "test"))
-        con.register(history.TABLE, actor_days(case.get("history", []), case["day"]))
-        found = detections(con, rule, case["day"])
+def _case(con: duckdb.DuckDBPyConnection, rule: Rule, kind: str, case: dict[str, Any]) -> str | None:
+    con.register("events", events(case["events"], rule.sources[0] if rule.sources else "test"))
+    con.register(history.TABLE, actor_days(case.get("history", []), case["day"]))
+    found = detections(con, rule, case["day"])
     if kind == "negative":
         return f"found {len(found)} detection(s): {found[0]['explanation']}" if found else None
     if not found:
