@@ -28,7 +28,7 @@ def test_every_detector_finds_what_is_far_out_and_none_finds_labels_that_mean_no
     assert set(clear) == {"ours, as a night merges", *anomaly.PLAIN}
     for name, (area, precision, *_) in clear.items():
         assert area > 0.85, name
-        assert precision > 0.5, name
+        assert precision > 0.3, name
         assert 0.3 < shuffled[name][0] < 0.7, name
 
 
