@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,9 +31,10 @@ ACTORS = 60
 class World:
     """A lake with actor-days of people and services, drawn from a seed."""
 
-    def __init__(self, root: Path, budget: int = 5, seed: int = 1) -> None:
+    def __init__(self, root: Path, budget: int = 5, seed: int = 1, more: str = "") -> None:
+        root.mkdir(exist_ok=True)
         self.settings = Settings.from_text(
-            f"start: {FIRST}\nsources: {{app: {{type: files, format: cloudtrail, paths: [x]}}}}\nbudgets: {{anomalies_per_day: {budget}}}\n",
+            f"start: {FIRST}\nsources: {{app: {{type: files, format: cloudtrail, paths: [x]}}}}\nbudgets: {{anomalies_per_day: {budget}}}\n{more}",
             root / "pipeline.yaml",
         )
         self.lake = Lake.open(str(root / "lake"))
@@ -61,6 +63,11 @@ class World:
     def past(self, days: int = 35, **kind: Any) -> None:
         for number in range(days):
             self.day(FIRST + number * DAY, **kind)
+
+    def record(self, day: dt.date, actors: list[str]) -> None:
+        """Anomalies as a night before told them."""
+        rows = [dict.fromkeys(TABLES["anomalies"].schema.names) | {"day": day, "x_actor": actor, "group_key": json.dumps({"actor": actor}, separators=(",", ":"))} for actor in actors]  # fmt: skip
+        self.lake.write_table("anomalies", pa.Table.from_pylist(rows, schema=TABLES["anomalies"].schema), day)
 
     def judge(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = night.anomalies(self.settings, self.lake, self.engine, TODAY).to_pylist()
@@ -193,7 +200,64 @@ def test_a_false_positive_lowers_what_looks_like_it(tmp_path: Path) -> None:
     assert not after or after[0] < plain
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["before", "after"])
+def test_the_sample_size_is_chosen_by_verdicts_before_the_as_of_alone(tmp_path: Path, *, later: bool) -> None:
+    world = World(tmp_path)
+    world.past()
+    world.day(TODAY, SPIKE)
+    told = [(f"p{n:02}", TODAY - (3 + n % 9) * DAY, "false_positive" if n % 3 else "accept") for n in range(12)]
+    for day in {day for _, day, _ in told}:
+        world.record(day, [actor for actor, when, _ in told if when == day])
+    for actor, _, action in told:
+        _decide(world, actor, TODAY + (2 * DAY if later else -DAY), action)
+    world.judge()
+    card = world.card()["people"]
+    assert card["verdicts"] == (0 if later else 12)
+    assert card["choice"] == ("default: 0 confirmed and 0 false of 10 verdicts needed, 2 of either kind" if later else "by 12 verdicts")  # fmt: skip
+    assert set(card.get("average_precision", {})) == (set() if later else {"sample 4096", "sample 256", "largest z"})
+
+
+def test_the_card_says_how_the_words_were_checked(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.past()
+    world.day(TODAY, SPIKE)
+    world.judge()
+    assert world.card()["people"]["occlusion"].startswith("of 1 told")
+
+
+def test_a_holiday_is_compared_with_days_off(tmp_path: Path) -> None:
+    off = [FIRST + number * DAY for number in (3, 10, 16, 22)]  # working days of the week
+    (tmp_path / "holidays.csv").write_text("date,zone\n" + "".join(f"{day},\n" for day in (*off, TODAY)))
+    quiet = {f"p{n:02}": {one.name: 0.0 for one in features()} for n in range(ACTORS)}
+    busy = {**quiet, "p05": {one.name: 60.0 for one in features()}}
+    found = {}
+    for name, more in {"off": "holidays: holidays.csv", "plain": "zone: UTC"}.items():
+        world = World(tmp_path / name, more=f"hours: {{{more}}}\n".replace("holidays.csv", str(tmp_path / "holidays.csv")))  # fmt: skip
+        for number in range(35):
+            day = FIRST + number * DAY
+            world.day(day, quiet if day in off or day.weekday() > 4 else {"p05": {one.name: 60.0 for one in features()}})  # fmt: skip
+        world.day(TODAY, busy)
+        found[name] = [row["x_actor"] for row in world.judge()]
+    assert found == {"off": ["p05"], "plain": []}
+
+
+def test_days_off_are_those_of_the_configuration_and_of_where_somebody_is(tmp_path: Path) -> None:
+    (tmp_path / "holidays.csv").write_text("date,zone\n2026-03-04,Europe/Berlin\n2026-03-05,\n")
+    text = f"start: {FIRST}\nsources: {{app: {{type: files, format: cloudtrail, paths: [x]}}}}\nhours: {{zone: Europe/Berlin, days: sun-thu, holidays: holidays.csv}}\n"  # fmt: skip
+    settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
+    days = [FIRST + number * DAY for number in range(7)]  # Monday to Sunday
+    zones = (None, "Europe/Berlin", "Asia/Tokyo")
+    pairs = [(day, zone) for day in days for zone in zones]
+    frame = pd.DataFrame(
+        {"day": np.array([day for day, _ in pairs], "datetime64[D]"), "zone": [zone for _, zone in pairs]}
+    )
+    free = {pair for pair, off in zip(pairs, night._free(frame, settings), strict=True) if off}
+    weekend = {(day, zone) for day in (days[4], days[5]) for zone in zones}
+    assert free == weekend | {(days[2], None), (days[2], "Europe/Berlin")} | {(days[3], zone) for zone in zones}
+
+
 def _decide(world: World, actor: str, day: dt.date, action: str) -> None:
+    payload = {"approver": "bea", "expires": "2027-01-01"} if action == "accept" else {}
     finding = finding_id(night.RULE, json.dumps({"actor": actor}, separators=(",", ":")))
     clock = SimulatedClock(midnight(day) + dt.timedelta(hours=14))
     decisions.record(
@@ -204,6 +268,7 @@ def _decide(world: World, actor: str, day: dt.date, action: str) -> None:
         identity="claimed",
         reason="known work",
         clock=clock,
+        payload=payload,
     )
 
 
