@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from audit_pipeline.state import open_state
 from benchmarks.tables import write_section
 
 Event = dict[str, Any]
+_NOON = "2024-01-01T12:00:00.000000Z"
+"""of events that say no time"""
 
 
 @dataclass
@@ -168,27 +170,41 @@ def stratus(data: Path) -> tuple[int, int, list[str]]:
     return len(events) - len(missed), len(events), missed
 
 
-def panther(data: Path) -> tuple[dict[bool, tuple[int, int]], list[str]]:
-    """Unit-test events of CloudTrail rules: found of those that a rule expects and of those that it does not."""
-    lines = (data / "labelled_panther/AWS.CloudTrail.jsonl").read_text(encoding="utf-8").splitlines()
-    cases = [json.loads(line) for line in lines]
-    usable = {
-        f"{n:04} {one['rule']}: {one['name']}": one for n, one in enumerate(cases) if one["event"].get("eventTime")
-    }
-    events = {name: [{**one["event"], "eventID": name}] for name, one in usable.items()}
+def panther(data: Path, kind: str = "cloudtrail") -> tuple[dict[bool, tuple[int, int]], list[str]]:
+    """Unit-test events of rules of one format: found of those that a rule expects and of those that it does not; the rules that were missed."""
+    file, stamp, uid = {
+        "cloudtrail": ("AWS.CloudTrail", "eventTime", "eventID"),
+        "kubernetes_audit": ("Amazon.EKS.Audit", "stageTimestamp", "auditID"),
+    }[kind]
+    lines = (data / f"labelled_panther/{file}.jsonl").read_text(encoding="utf-8").splitlines()
+    usable = {}
+    for n, line in enumerate(lines):
+        one = json.loads(line)
+        event = one["event"] if kind == "cloudtrail" else {stamp: _NOON, **one["event"]}
+        if event.get(stamp) and (
+            kind == "cloudtrail" or event.get("kind") == "Event"
+        ):  # those of other vendors have no kind
+            usable[f"{n:04} {one['rule']}: {one['name']}"] = (one["rule"], one["expected"], event)
     day = dt.date(2024, 1, 1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write(root / "logs/all.json", "cloudtrail", [moved(one, day, "eventTime") for (one,) in events.values()], day)
-        found = dict.fromkeys(run(root, "cloudtrail", [day]).uids, True)
-    counts = {
-        expected: (
-            sum(bool(found.get(name)) for name, one in usable.items() if one["expected"] is expected),
-            sum(one["expected"] is expected for one in usable.values()),
+        records = [moved({**event, uid: name}, day, stamp) for name, (_, _, event) in usable.items()]
+        write(root / "logs/all.json", kind, records, day)
+        found = run(root, kind, [day]).uids
+    return _shares({name: expected for name, (_, expected, _) in usable.items()}, found), sorted(
+        {rule for name, (rule, expected, _) in usable.items() if expected and name not in found}
+    )
+
+
+def _shares(expected: Mapping[str, bool], found: Container[str]) -> dict[bool, tuple[int, int]]:
+    """Of the cases that are attacks, and of those that are not, how many were found, and how many there are."""
+    return {
+        kind: (
+            sum(name in found for name, said in expected.items() if said is kind),
+            list(expected.values()).count(kind),
         )
-        for expected in (True, False)
+        for kind in (True, False)
     }
-    return counts, sorted({one["rule"] for name, one in usable.items() if one["expected"] and not found.get(name)})
 
 
 def falco(data: Path) -> tuple[dict[bool, tuple[int, int]], list[str]]:
@@ -203,13 +219,7 @@ def falco(data: Path) -> tuple[dict[bool, tuple[int, int]], list[str]]:
         wanted[file] |= bool(one.get("detect"))
     events = {file.name: list(_objects(file)) for file in sorted(folder.glob("*.json"))}
     found = apart("kubernetes_audit", events, "stageTimestamp")
-    counts = {
-        expected: (
-            sum(bool(found.get(name)) for name in events if wanted[name] is expected),
-            sum(wanted[name] is expected for name in events),
-        )
-        for expected in (True, False)
-    }
+    counts = _shares({name: wanted[name] for name in events}, {name for name, ones in found.items() if ones})
     return counts, [name for name in events if wanted[name] and not found.get(name)]
 
 
@@ -217,7 +227,7 @@ def _objects(file: Path) -> Iterator[Event]:
     text, at, decoder = file.read_text(encoding="utf-8").strip(), 0, json.JSONDecoder()
     while at < len(text):
         record, end = decoder.raw_decode(text, at)
-        yield {"stageTimestamp": "2024-01-01T12:00:00.000000Z", **record}
+        yield {"stageTimestamp": _NOON, **record}
         at = end + len(text[end:]) - len(text[end:].lstrip())
 
 
@@ -230,6 +240,7 @@ def report(data: Path) -> str:
     said, rows = account(data)
     hit, of, missed = stratus(data)
     trail, rules = panther(data)
+    eks, eks_rules = panther(data, "kubernetes_audit")
     pods, files = falco(data)
     return "\n".join(
         [
@@ -241,6 +252,7 @@ def report(data: Path) -> str:
             "|---|---|---|---|",
             f"| attack techniques in CloudTrail (Stratus) | {hit} of {of} | - | {_cell(', '.join(missed)) or '-'} |",
             f"| unit tests of rules for CloudTrail (Panther) | {trail[True][0]} of {trail[True][1]} | {trail[False][0]} of {trail[False][1]} | {len(rules)} rules: {_cell(', '.join(rules))} |",
+            f"| unit tests of rules for Kubernetes audit (Panther, EKS) | {eks[True][0]} of {eks[True][1]} | {eks[False][0]} of {eks[False][1]} | {len(eks_rules)} rules: {_cell(', '.join(eks_rules)) or '-'} |",
             f"| Kubernetes audit (Falco) | {pods[True][0]} of {pods[True][1]} | {pods[False][0]} of {pods[False][1]} | {_cell(', '.join(files)) or '-'} |",
             "",
             f"The account under attack (SANS 504): {said}.",
