@@ -171,6 +171,19 @@ def test_incomplete_days_are_no_history(tmp_path: Path) -> None:
     assert card["days_left_out"] == 27
 
 
+def test_what_is_on_record_of_an_incomplete_day_changes_nothing(tmp_path: Path) -> None:
+    found = {}
+    for name, wild in {"plain": None, "wild": {f"p{n:02}": {"deletes": 900.0, "events": 7.0} for n in range(ACTORS)}}.items():  # fmt: skip
+        world = World(tmp_path / name)
+        for number in range(35):
+            partial = number in (9, 31)
+            world.day(FIRST + number * DAY, wild if partial else None, "partial" if partial else "no_gap_seen")
+        world.day(TODAY, SPIKE)
+        found[name] = world.judge(), world.card()
+    assert found["plain"] == found["wild"]
+    assert found["plain"][0]
+
+
 def test_nothing_later_enters_and_a_rerun_is_the_same(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.past(34)

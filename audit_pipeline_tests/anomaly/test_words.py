@@ -26,7 +26,7 @@ def _lines(root: Path, feature: str, rows: Sequence[Mapping[str, object]]) -> li
     settings = Settings.from_text("start: 2026-03-01\nsources: {one: {type: files, format: cloudtrail, paths: [x]}}\n", root / "pipeline.yaml")  # fmt: skip
     lake, blank = Lake.open(str(root / "lake")), dict.fromkeys(EVENT_SCHEMA.names)
     base = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
-    made = [blank | {"day": DAY, "x_source": "one", "x_segment": "s", "x_actor": "o'hara", "x_line": line, "time": base + dt.timedelta(minutes=line)} | row for line, row in enumerate(rows)]  # fmt: skip
+    made = [blank | {"day": DAY, "x_source": "one", "x_segment": "s", "x_actor": "o'hara", "x_line": line, "time": base + dt.timedelta(minutes=line), **row} for line, row in enumerate(rows)]  # fmt: skip
     lake.write_table("events", pa.Table.from_pylist(made, schema=EVENT_SCHEMA), DAY, "one", {"input_hash": "x"})
     with connect(settings, lake, since=DAY, until=DAY, tables=["events"]) as con:
         return [ref["line"] for ref in words.refs(con, "o'hara", ONE[feature], DAY)]
