@@ -64,6 +64,7 @@ def _source(settings: Settings, name: str) -> list[Probe]:
 def _own(settings: Settings) -> list[Probe]:
     """Rules and KPIs, shipped and the user's own: those that cannot run stop no night, so they are told here."""
     from audit_pipeline.detections.run import rule_errors, rules
+    from audit_pipeline.effects.adjustments import load as load_adjustments
     from audit_pipeline.kpis.catalogue import load
     from audit_pipeline.noise.rules import load as load_noise
     from audit_pipeline.quality.suite import load_usable
@@ -82,6 +83,7 @@ def _own(settings: Settings) -> list[Probe]:
     ]
     broken += [Probe("rule", False, str(error)) for error in rule_errors(settings)]
     broken += [Probe("kpi", False, str(error)) for error in kpi_errors]
+    broken += [Probe("adjustment", False, str(error)) for error in load_adjustments(settings)[1]]
     counts = f"{len(rules(settings))} rules, {len(kpis)} KPIs can run; {len(noise)} noise rules"
     return [Probe("rules and KPIs", True, counts), *broken]
 

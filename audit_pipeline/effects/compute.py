@@ -1,4 +1,4 @@
-"""The table `effects` of a day: each remediation that was implemented, and each release, with what is known by then.
+"""The table `effects` of a day: each remediation that was implemented, each release and adjustment, with what is known by then.
 
 Belongs here: putting series, windows, changes and verdict together into rows. Not here: any of them. A remediation is `pending` until
 its decision date and is judged on it, once, with the days before it: later days show the row that the decision date's partition has, and
@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from audit_pipeline.clock import DAY
 from audit_pipeline.context import connect
 from audit_pipeline.detections.run import short_hash
-from audit_pipeline.effects import kinds
+from audit_pipeline.effects import adjustments, kinds
 from audit_pipeline.effects.changes import changes
-from audit_pipeline.effects.fixes import Fix, fixes
+from audit_pipeline.effects.fixes import ADJUSTMENT, Fix, fixes
 from audit_pipeline.effects.judge import INCONCLUSIVE, INEFFECTIVE, PENDING, VERIFIED, Judgement, judge
 from audit_pipeline.effects.lasting import back, watched
 from audit_pipeline.effects.release_rows import release_rows
@@ -32,6 +32,7 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.settings import Settings
 
+_EXPLAINABLE = (VERIFIED, INEFFECTIVE, adjustments.BETTER, adjustments.WORSE)
 LOOK_BACK = 2 * 84 * DAY
 """days before a fix that are read: an episode and the time before it"""
 
@@ -40,11 +41,27 @@ def effects(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date) -> 
     """Compute and write the tables `service_hours` and `effects` of a day."""
     known = fixes(decisions.read(engine, settings.as_of(day)))
     service_hours(settings, lake, day)
-    rows = [*(_row(settings, lake, fix, day) for fix in known), *release_rows(settings, lake, day)]
+    rows = [_row(settings, lake, fix, day) for fix in known]
+    rows += [*release_rows(settings, lake, day), *_adjustments(settings, lake, day)]
     rows.sort(key=lambda row: (row["subject"], row["subject_id"], row["kind"]))
     table = pa.Table.from_pylist(rows, schema=TABLES["effects"].schema)
     lake.write_table("effects", table, day)
     return table
+
+
+def _adjustments(settings: Settings, lake: Lake, day: dt.date) -> list[dict[str, Any]]:
+    """Rows of the declared adjustments that took effect by then, and one of each entry that cannot be used."""
+    usable, errors = adjustments.load(settings)
+    rows = []
+    for one in (one for one in usable if one.at.date() <= day):
+        row = _row(settings, lake, one.as_fix(), day)
+        title = f"{one.title} ({one.owner}): "
+        rows.append(row if day > one.decision_date else {**row, "reason": title + row["reason"]})
+    for error in errors:
+        place = str(error).partition(": ")[0]
+        told = {"subject": ADJUSTMENT, "subject_id": place, "effect_id": short_hash("effect", place, ADJUSTMENT), "left_out": [], "series": []}  # fmt: skip
+        rows.append({**dict.fromkeys(TABLES["effects"].schema.names), **told, "verdict": INCONCLUSIVE, "reason": str(error), "as_of": settings.as_of(day)})  # fmt: skip
+    return rows
 
 
 def _row(settings: Settings, lake: Lake, fix: Fix, day: dt.date) -> dict[str, Any]:
@@ -69,7 +86,7 @@ def _recurred_at(settings: Settings, lake: Lake, fix: Fix, stored: dict[str, Any
 def _stored(lake: Lake, fix: Fix) -> dict[str, Any] | None:
     """The row that the decision date made."""
     with connect_effects(lake, fix.decision) as con:
-        query = "SELECT * FROM effects WHERE subject_id = ? AND verdict <> ?"
+        query = "SELECT * FROM effects WHERE subject_id = ? AND subject <> 'release' AND verdict <> ?"
         rows = con.sql(query, params=[fix.subject_id, PENDING]).to_arrow_table().to_pylist()
     return dict(rows[0]) if rows else None
 
@@ -84,18 +101,23 @@ def connect_effects(lake: Lake, day: dt.date) -> duckdb.DuckDBPyConnection:
 def compare(
     settings: Settings, con: duckdb.DuckDBPyConnection, fix: Fix, day: dt.date, since: dt.date
 ) -> dict[str, Any]:
-    """The row of a remediation as of a day."""
+    """The row of a remediation or adjustment as of a day."""
     last = min(day, fix.decision) - DAY
     found = series(settings, con, fix.kpi_id, fix.scope, since, last)
-    about = subject(con, fix.finding_id)
-    spans = windows(
-        found, opened=about.first_day if about else None, fixed=fix.fixed, decision=last + DAY, direction=fix.direction
-    )
+    spans = windows(found, opened=_opened(con, fix), fixed=fix.fixed, decision=last + DAY, direction=fix.direction)
     if day < fix.decision:
         judged = Judgement(PENDING, f"will be judged on {fix.decision}")
     else:
         judged = _judged(settings, con, fix, found, spans)
     return _told(settings, fix, found, spans, judged, day)
+
+
+def _opened(con: duckdb.DuckDBPyConnection, fix: Fix) -> dt.date | None:
+    """From when an episode is looked for: the finding's first detection; of an adjustment, the week before it."""
+    if fix.adjustment is not None:
+        return fix.fixed - 7 * DAY
+    about = subject(con, fix.finding_id)
+    return about.first_day if about else None
 
 
 def _judged(settings: Settings, con: duckdb.DuckDBPyConnection, fix: Fix, found: Series, spans: Windows) -> Judgement:
@@ -106,13 +128,14 @@ def _judged(settings: Settings, con: duckdb.DuckDBPyConnection, fix: Fix, found:
     )
     judged = kinds.judged(con, fix, found, spans, rate)
     others = changes(settings, con, fix.kpi_id, fix.scope, spans, found.sources)
-    remarks = [spans.remark, *(change.words for change in others)]
+    remarks = [spans.remark if fix.adjustment is None else None, *(change.words for change in others)]
     if spans.episode:
-        remarks.insert(0, f"the time before ends on {spans.before[1]}, where the episode that opened the finding began")
+        which = "the episode that opened the finding" if fix.adjustment is None else "an episode"
+        remarks.insert(0, f"the time before ends on {spans.before[1]}, where {which} began")
     reason = "; ".join([judged.reason, *(words for words in remarks if words)])
-    explained = fix.kind == "rate" and any(change.explains for change in others) and judged.verdict in (VERIFIED, INEFFECTIVE)  # fmt: skip
+    explained = fix.kind in ("rate", ADJUSTMENT) and any(change.explains for change in others) and judged.verdict in _EXPLAINABLE  # fmt: skip
     if explained:
-        reason = f"a change beside the fix could explain the difference: {reason}"
+        reason = f"a change beside the {'fix' if fix.adjustment is None else 'adjustment'} could explain the difference: {reason}"
     return Judgement(**{**vars(judged), "verdict": INCONCLUSIVE if explained else judged.verdict, "reason": reason})
 
 
@@ -125,10 +148,10 @@ def _told(
     return {
         **dict.fromkeys(TABLES["effects"].schema.names),
         "effect_id": short_hash("effect", fix.subject_id, fix.kind),
-        "subject": "remediation",
+        "subject": "remediation" if fix.adjustment is None else ADJUSTMENT,
         "subject_id": fix.subject_id,
-        "finding_id": fix.finding_id,
-        "kind": fix.kind,
+        "finding_id": fix.finding_id or None,
+        "kind": fix.kind if fix.adjustment is None else None,
         "kpi_id": fix.kpi_id,
         "scope": fix.scope,
         "before_start": spans.before[0],

@@ -14,13 +14,15 @@ from typing import Any
 from audit_pipeline.clock import UTC
 from audit_pipeline.findings.decisions import Decision
 
+ADJUSTMENT = "adjustment"
+"""kind of a change that is no remediation (`adjustments`)"""
 COVERED_DAYS = 14
 """days without a recurrence that are enough where the proposal names no number"""
 
 
 @dataclass(frozen=True)
 class Fix:
-    """A proposal that was implemented."""
+    """A proposal that was implemented, or a change that is compared like one."""
 
     finding_id: str
     proposal: int
@@ -33,11 +35,13 @@ class Fix:
     covered_days: int
     fixed: dt.date
     """UTC day on which it took effect"""
+    adjustment: str | None = None
+    """id of an adjustment, which has neither finding nor proposal"""
 
     @property
     def subject_id(self) -> str:
-        """`<finding>:<number of the proposal>`."""
-        return f"{self.finding_id}:{self.proposal}"
+        """`<finding>:<number of the proposal>`, or the adjustment's id."""
+        return self.adjustment or f"{self.finding_id}:{self.proposal}"
 
 
 def fixes(decided: Iterable[Decision]) -> list[Fix]:

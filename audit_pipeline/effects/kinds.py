@@ -1,4 +1,4 @@
-"""How a fix is verified, by its declared kind: `rate`, `recurrence` or `state`.
+"""How a fix is verified, by its declared kind: `rate`, `recurrence` or `state`; a change that is no fix by its own words.
 
 Belongs here: what each kind asks of the days after. Not here: the comparison of rates (`judge`).
 """
@@ -10,7 +10,8 @@ import datetime as dt
 import duckdb
 
 from audit_pipeline.clock import DAY
-from audit_pipeline.effects.fixes import Fix
+from audit_pipeline.effects import adjustments
+from audit_pipeline.effects.fixes import ADJUSTMENT, Fix
 from audit_pipeline.effects.judge import INCONCLUSIVE, INEFFECTIVE, VERIFIED, Judgement
 from audit_pipeline.effects.series import Series, detections
 from audit_pipeline.effects.windows import Windows
@@ -20,6 +21,8 @@ def judged(con: duckdb.DuckDBPyConnection, fix: Fix, found: Series, spans: Windo
     """The verdict of the fix's kind; for one that is not judged by its rate only the two rates stand beside it."""
     if fix.kind == "rate":
         return rate
+    if fix.kind == ADJUSTMENT:
+        return adjustments.judged(spans.points(found, "before"), spans.points(found, "after"), fix.direction)
     days = [spans.after[0] + DAY * n for n in range((spans.after[1] - spans.after[0]).days + 1)]
     own = found if fix.kpi_id in ("detections", "recurring_errors") else detections(con, fix.finding_id, days)
     seen = {point.day: point.n for point in own.points if point.day in set(days)}

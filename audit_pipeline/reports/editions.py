@@ -32,6 +32,7 @@ _PARTS = {
     "findings": "findings",
     "kpis": "KPIs",
     "effects": "fixes and effects",
+    "adjustments": "fixes and effects",
     "releases": "releases",
     "anomalies": "anomalies",
     "set_aside": "exceptions",

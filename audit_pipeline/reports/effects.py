@@ -145,3 +145,12 @@ def releases(inputs: Inputs) -> list[Row]:
     for row in rows:
         row["harmful"] = any(window["verdict"] == "worse" for window in row["windows"].values())
     return sorted(rows, key=lambda one: not one["harmful"])
+
+
+def adjustments(inputs: Inputs) -> list[Row]:
+    """Changes that are neither fix nor release and took effect, those judged in the report's time or waiting; by id."""
+    since = inputs.days[0] if inputs.of_period else (inputs.day - EFFECT_DAYS * DAY).isoformat()
+    rows = [row for row in inputs.effects if row["subject"] == "adjustment"]
+    kept = [row for row in rows if row["verdict"] == PENDING or (row["decision_date"] or since) >= since]
+    shown = ("effect_id", "subject_id", *(name for name in _NUMBERS if name not in ("series", "promised")))
+    return [{name: row[name] for name in shown} for row in sorted(kept, key=lambda row: row["subject_id"])]

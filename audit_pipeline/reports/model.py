@@ -78,6 +78,7 @@ def judgement(found: inputs.Inputs, findings: list[inputs.Row]) -> Report:
         "decisions": asked.decisions(findings),
         "budget": asked.budget(found, findings),
         "effects": effects.remediations(found),
+        **({"adjustments": declared} if (declared := effects.adjustments(found)) else {}),
         "releases": effects.releases(found),
         "anomalies": anomalies.anomalies(found, findings),
         "set_aside": exceptions.set_aside(found),
