@@ -119,17 +119,17 @@ def _population(
     forest.learn(about, confirmed)
     limit = threshold(forest.score(told.z[held_out]), days=HELD_OUT, a_day=budget)
     alone = max(threshold(told.z[held_out].max(axis=1), days=HELD_OUT, a_day=budget), ALONE_Z)
-    beyond = _beyond(told.z[at], forest.score(told.z[at]), limit, alone)
-    rows = [words.row(frame.iloc[at[one]], told, int(at[one]), score, passed, day) for one, score, passed in beyond[:budget]]  # fmt: skip
+    rows_beyond = beyond(told.z[at], forest.score(told.z[at]), limit, alone)
+    rows = [words.row(frame.iloc[at[one]], told, int(at[one]), score, passed, day) for one, score, passed in rows_beyond[:budget]]  # fmt: skip
     card |= choice | {
-        "state": "evaluated", "threshold": limit, "threshold_alone": alone, "beyond_threshold": len(beyond), "verdicts": forest.verdicts,
+        "state": "evaluated", "threshold": limit, "threshold_alone": alone, "beyond_threshold": len(rows_beyond), "verdicts": forest.verdicts,
         "rows_trained": int(train.sum()),
     }  # fmt: skip
-    checked = words.occlusion(forest, told.z[train], told.z[at[[one for one, *_ in beyond[:budget]]]])
+    checked = words.occlusion(forest, told.z[train], told.z[at[[one for one, *_ in rows_beyond[:budget]]]])
     return rows, card | ({"occlusion": checked} if checked else {})
 
 
-def _beyond(z: Matrix, scores: Matrix, limit: float, alone: float) -> list[tuple[int, float, float]]:
+def beyond(z: Matrix, scores: Matrix, limit: float, alone: float) -> list[tuple[int, float, float]]:
     """Rows that pass a threshold, the farthest first: row, score, the threshold it passed."""
     largest = z.max(axis=1)
     by_forest = np.where((scores > limit) & (largest >= LEAST_Z), scores, 0)
