@@ -20,7 +20,7 @@ from audit_pipeline.effects.model import Point, estimate
 from audit_pipeline.effects.releases import compare
 from audit_pipeline.effects.series import Series
 from audit_pipeline.effects.windows import windows
-from benchmarks.effects_families import CAMPAIGNS, FAMILIES, Family, draw
+from benchmarks.effects_families import CAMPAIGNS, FAMILIES, Family, Traffic, draw, hours
 from benchmarks.tables import write_section
 
 EFFECTS = (0.0, 0.2, 0.4)
@@ -109,31 +109,26 @@ def campaign(family: Family, n: int, *, cut: bool) -> float:
     return 100 * verified / n
 
 
-def release(n: int, factor: float, span: int) -> dict[str, float]:
-    """Share of verdicts, in per cent, of simulated releases whose errors are `factor` times as many; two services as control."""
+RELEASES = {
+    "quiet: noise of the day 0.2, of the hour 0.3": Traffic(),
+    "heavy: noise of the day 0.5, of neighbouring days 0.5, of the hour 1": Traffic(day=0.5, rho=0.5, hour=1.0),
+    "other trouble: 3 to 10 times as many for some hours on one day in ten": Traffic(trouble=0.1),
+    "weekends three times as many a request": Traffic(weekend=3.0),
+    "few: 30 requests an hour": Traffic(requests=30),
+}
+
+
+def release(traffic: Traffic, n: int, factor: float, span: int) -> dict[str, float]:
+    """Share of verdicts, in per cent, of simulated releases with `factor` times as many errors after; two services as control."""
     time_ = dt.datetime(2026, 3, 18, 10, tzinfo=dt.UTC)
     found = {"worse": 0, "better": 0}
     for seed in range(n):
         rng = np.random.default_rng([seed, 31])
-        known = {name: _hours(rng, time_, factor if name == "shop" else 1.0) for name in ("shop", "pay", "search")}
+        known = {name: hours(traffic, rng, time_, factor if name == "shop" else 1.0) for name in ("shop", "pay", "search")}  # fmt: skip
         verdict = compare(known, "shop", time_, span, ["pay", "search"]).verdict
         if verdict in found:
             found[verdict] += 1
     return {name: 100 * count / n for name, count in found.items()}
-
-
-def _hours(rng: np.random.Generator, at: dt.datetime, factor: float) -> dict[dt.datetime, tuple[int, int]]:
-    """Five weeks of about 300 requests an hour, 1 % errors, with noise of the day (sd 0.2) and of the hour (dispersion 0.3)."""
-    found = {}
-    days = np.exp(rng.normal(0, 0.2, 40))
-    for i, offset in enumerate(range(-29 * 24, 8 * 24)):
-        requests = int(rng.poisson(300))
-        mean = requests * 0.01 * days[i // 24] * (factor if offset > 0 else 1.0)
-        found[at + dt.timedelta(hours=offset)] = (
-            requests,
-            int(min(rng.poisson(rng.gamma(1 / 0.3, mean * 0.3)), requests)),
-        )
-    return found
 
 
 def _cost() -> float:
@@ -144,6 +139,18 @@ def _cost() -> float:
     for _ in range(20):
         judge(before, after, promised=0.5)
     return (time.process_time() - begin) / 20 * 1000
+
+
+def _release_cost() -> float:
+    """Milliseconds of a processor for one verdict of a release over 7 days."""
+    begin = time.process_time()
+    release(Traffic(), 10, 1.0, 168)
+    drawn = time.process_time() - begin
+    begin = time.process_time()
+    for seed in range(10):
+        for name in ("shop", "pay", "search"):
+            hours(Traffic(), np.random.default_rng([seed, len(name)]), dt.datetime(2026, 3, 18, 10, tzinfo=dt.UTC), 1.0)
+    return max(drawn - (time.process_time() - begin), 0.0) / 10 * 1000
 
 
 def markdown(n: int, slow: int) -> str:
@@ -166,12 +173,16 @@ def markdown(n: int, slow: int) -> str:
     for family in CAMPAIGNS.values():
         lines.append(f"| {family.campaign} days | {campaign(family, n, cut=True):.0f} | {campaign(family, n, cut=False):.0f} |")  # fmt: skip
         print(lines[-1], flush=True)
-    lines += ["", "Releases (300 requests an hour, 1 % errors, day noise 0.2, dispersion 0.3, two services as control): worse / better, %", "", "| errors | 24 h | 7 d |", "|---|---|---|"]  # fmt: skip
-    for factor in (1.0, 1.5, 2.0, 4.0):
-        cells = [" / ".join(f"{share:.0f}" for share in release(n, factor, span).values()) for span in (24, 168)]
-        lines.append(f"| × {factor:g} | {' | '.join(cells)} |")
+    lines += ["", "Releases (300 requests an hour, 1 % errors; two services as control), errors so many times as many from the release on: worse / better, %", "", "| | 24 h: × 1 | × 1.5 | × 2 | × 5 | 7 d: × 1 | × 1.5 | × 2 | × 5 |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for title, traffic in RELEASES.items():
+        cells = [release(traffic, n, factor, span) for span in (24, 168) for factor in (1.0, 1.5, 2.0, 5.0)]
+        lines.append(
+            f"| {title} | {' | '.join(' / '.join(f'{share:.0f}' for share in one.values()) for one in cells)} |"
+        )
         print(lines[-1], flush=True)
-    return "\n".join([*lines, "", f"One verdict takes {_cost():.0f} ms of a processor."])
+    return "\n".join(
+        [*lines, "", f"One verdict takes {_cost():.0f} ms of a processor, one of a release {_release_cost():.0f} ms."]
+    )
 
 
 def main() -> None:

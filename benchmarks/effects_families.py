@@ -89,3 +89,40 @@ def draw(family: Family, seed: int, effect: float = 0.0) -> tuple[list[Point], l
     counts = rng.poisson(mean)
     points = [Point(FIRST + dt.timedelta(days=int(i)), float(counts[i])) for i in day]
     return points[: family.before], points[family.before :]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """How the hours of a service are drawn; errors are 1 % of its requests."""
+
+    requests: float = 300.0
+    day: float = 0.2
+    """standard deviation of the log of a day's factor"""
+    rho: float = 0.0
+    """correlation of neighbouring days"""
+    hour: float = 0.3
+    """dispersion of the errors of an hour"""
+    trouble: float = 0.0
+    """share of days with 2 to 12 hours of three to ten times as many errors"""
+    weekend: float = 1.0
+    """how many times as many errors a request has on Saturdays and Sundays"""
+
+
+def hours(
+    traffic: Traffic, rng: np.random.Generator, at: dt.datetime, factor: float
+) -> dict[dt.datetime, tuple[int, int]]:
+    """Requests and errors of each hour from 29 days before a release to 8 after; from the release on, `factor` times as many errors."""
+    n, before = 37 * 24, 29 * 24
+    first = at - dt.timedelta(hours=before)
+    days = np.exp(_ar1(rng, 40, traffic.rho, traffic.day))
+    number = (np.arange(n) + first.hour) // 24
+    mean = 0.01 * days[number]
+    for day in np.flatnonzero(rng.random(40) < traffic.trouble):
+        begin, long = rng.integers(0, 22), rng.integers(2, 13)
+        mean[(number == day) & (np.arange(n) + first.hour - day * 24 >= begin) & (np.arange(n) + first.hour - day * 24 < begin + long)] *= rng.uniform(3, 10)  # fmt: skip
+    weekend = (first.weekday() + number) % 7 >= 5
+    mean = np.where(weekend, mean * traffic.weekend, mean)
+    mean = np.where(np.arange(n) > before, mean * factor, mean)
+    requests = rng.poisson(traffic.requests, n)
+    errors = np.minimum(rng.poisson(rng.gamma(1 / traffic.hour, requests * mean * traffic.hour)), requests)
+    return {first + dt.timedelta(hours=i): (int(requests[i]), int(errors[i])) for i in range(n)}

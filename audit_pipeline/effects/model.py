@@ -127,7 +127,7 @@ def _regression(days: _Days, *, trend: bool) -> Estimate | None:
     mean = _fitted(days, design, 0.0)
     if mean is None:
         return None
-    alpha = _dispersion(days.n, np.asarray(mean.mu), len(days.n) - design.shape[1])
+    alpha = dispersion(days.n, np.asarray(mean.mu), len(days.n) - design.shape[1])
     fit = _fitted(days, design, alpha)
     if fit is None:
         return None
@@ -152,7 +152,7 @@ def _fitted(days: _Days, design: Array, alpha: float) -> Any | None:
     return fit if usable else None
 
 
-def _dispersion(n: Array, mu: Array, free: int) -> float:
+def dispersion(n: Array, mu: Array, free: int) -> float:
     """Alpha of variance mu + alpha mu², so that the squared Pearson residuals sum to their degrees of freedom; 0 where Poisson is enough."""
     low, high = 0.0, 1e-6
 

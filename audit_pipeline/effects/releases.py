@@ -1,25 +1,24 @@
-"""Releases: errors per request in the 24 hours and 7 days after, against the same hours of the four weeks before.
+"""Releases: errors per request in the 24 hours and 7 days after, against the weekdays of the four weeks before, hour by hour the same.
 
-Belongs here: the table `service_hours` of a day and the comparison of releases. Not here: remediations (`compute`).
+Belongs here: the table `service_hours` of a day, and which days a release is compared with. Not here: the arithmetic (`release_model`),
+remediations (`compute`).
 
-The logarithm of the error rate after a release, less that of the same weekday-hours in each of the four weeks before; of it is taken
-what services that were not released did in the same hours (difference in differences). Its spread is that of the four weeks
-themselves, never less than Poisson's, with t of three degrees of freedom: four weeks say little, and no more is claimed.
+Days of 24 hours are counted back and forth from the first whole hour after the release, so that each holds the same hours. What services
+without a release did on a day, of what they usually do, is taken out of it (difference in differences).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from audit_pipeline.clock import DAY
 from audit_pipeline.context import connect
+from audit_pipeline.effects.release_model import change
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline.privacy.masks import mask
@@ -27,8 +26,12 @@ from audit_pipeline.settings import Settings
 
 WEEKS = 4
 SPANS = {"24h": 24, "7d": 168}
+LEAST_DAYS = 21
+"""days before that are needed"""
 _LEAST_SHARE = 0.9
-"""of the hours with requests before, that must have them in a week to be compared"""
+"""of the hours with requests on the fullest day, that a day must have to be compared"""
+_CALM = 5.0
+"""errors that are added to both what other services had and what was expected of them: few errors say little"""
 P = 0.05
 _SQL = """
     SELECT day, api_service_name AS service, date_trunc('hour', "time") AS hour, count(*)::BIGINT AS requests,
@@ -38,6 +41,8 @@ _SQL = """
 
 Hours = Mapping[dt.datetime, tuple[int, int]]
 """Requests and errors by hour of one service."""
+Days = dict[int, tuple[int, int]]
+"""Requests and errors by day, counted from the release."""
 
 
 @dataclass(frozen=True)
@@ -84,75 +89,61 @@ def compare(
         unreleased: services that had no release in those hours nor in the weeks before.
     """
     first = time.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=1)
-    own = _spans(hours.get(service, {}), first, span)
-    if own[0] is None:
+    after = span // 24
+    own = _days(hours.get(service, {}), first, after)
+    now = {day: one for day, one in own.items() if day >= 0}
+    past = {day: one for day, one in own.items() if day < 0}
+    if len(now) < after:
         return Compared("inconclusive", "the hours after are not all on record")
-    known = [one for one in own[1:] if one is not None]
-    rates = {"rate_before": _rate(known), "rate_after": own[0][1] / own[0][0]}
-    if len(known) < WEEKS:
-        return Compared("inconclusive", f"{len(known)} of the {WEEKS} weeks before are on record", **rates)
-    logs = np.array([_log(one) for one in own if one is not None])
-    controls = [row for name in unreleased if (row := _control(hours.get(name, {}), first, span)) is not None]
-    if controls:
-        logs = logs - np.mean(controls, axis=0)
-    return _compared(logs, own[0], known, len(controls), rates)
+    rates = {"rate_before": _rate(past.values()), "rate_after": _rate(now.values())}
+    if len(past) < LEAST_DAYS:
+        return Compared("inconclusive", f"{len(past)} of the {WEEKS * 7} days before are on record, {LEAST_DAYS} are needed", **rates)  # fmt: skip
+    controls = [one for name in unreleased if own.keys() <= (one := _days(hours.get(name, {}), first, after)).keys()]
+    return _compared(own, len(past), controls, rates)
 
 
-def _compared(
-    logs: np.ndarray[tuple[int], np.dtype[np.float64]],
-    now: tuple[int, int],
-    known: list[tuple[int, int]],
-    controls: int,
-    rates: dict[str, float | None],
-) -> Compared:
-    from scipy.stats import t
-
-    before = logs[1:]
-    effect = float(logs[0] - before.mean())
-    sampling = 1 / (now[1] + 0.5) + 1 / (sum(one[1] for one in known) + 0.5)
-    se = math.sqrt(max(float(before.var(ddof=1)) * (1 + 1 / WEEKS), sampling))
-    free = WEEKS - 1
-    p = float(2 * t.sf(abs(effect) / se, free))
-    half = float(t.ppf(1 - P / 2, free)) * se
-    detectable = math.expm1(min((float(t.ppf(1 - P / 2, free)) + 0.84) * se, 50.0))
-    verdict = "no_change_seen" if p >= P else "worse" if effect > 0 else "better"
-    beside = f"beside {controls} services without a release" if controls else "without a service to compare it with"
-    reason = (
-        f"errors per request {(math.exp(effect) - 1) * 100:+.0f} % against the same hours of {WEEKS} weeks, {beside}"
-    )
+def _compared(own: Days, before: int, controls: list[Days], rates: dict[str, float | None]) -> Compared:
+    beside = _beside(own, controls)
+    errors, exposure = [one[1] for one in own.values()], [one[0] * beside[day] for day, one in own.items()]
+    found = change(errors, exposure, [day % 7 for day in own], before)
+    seen = found.p < P and found.beyond
+    verdict = "no_change_seen" if not seen else "worse" if found.ratio > 1 else "better"
+    among = f"beside {len(controls)} services without a release" if controls else "without a service to compare it with"
+    reason = f"errors per request {(found.ratio - 1) * 100:+.0f} % against {before} days before, {among}"
+    if found.p < P and not found.beyond:
+        reason += "; one of them was as far from the usual, without this release"
     return Compared(
-        verdict, reason, rates["rate_before"], rates["rate_after"], math.exp(effect), math.exp(effect - half),
-        math.exp(min(effect + half, 700)), p, detectable,
+        verdict, reason, rates["rate_before"], rates["rate_after"], found.ratio, found.low, found.high, found.p, found.detectable
     )  # fmt: skip
 
 
-def _spans(hours: Hours, first: dt.datetime, span: int) -> list[tuple[int, int] | None]:
-    """Requests and errors of the hours after, then of the same hours one to four weeks before; none where hours are lacking."""
-    found = [_sum(hours, first - week * 7 * DAY, span) for week in range(WEEKS + 1)]
-    most = max(found_hours for found_hours, _, _ in found)
-    return [
-        (requests, errors) if requests and count >= _LEAST_SHARE * most else None for count, requests, errors in found
-    ]
+def _days(hours: Hours, first: dt.datetime, after: int) -> Days:
+    """Requests and errors of each day of 24 hours, by its number (from 0 after the release, below it before); none where hours are lacking."""
+    found = {day: _sum(hours, first + day * DAY) for day in range(-WEEKS * 7, after)}
+    most = max(count for count, _, _ in found.values())
+    return {day: (requests, errors) for day, (count, requests, errors) in found.items() if requests and count >= _LEAST_SHARE * most}  # fmt: skip
 
 
-def _sum(hours: Hours, first: dt.datetime, span: int) -> tuple[int, int, int]:
-    found = [hours[hour] for n in range(span) if (hour := first + dt.timedelta(hours=n)) in hours]
+def _sum(hours: Hours, first: dt.datetime) -> tuple[int, int, int]:
+    found = [hours[hour] for n in range(24) if (hour := first + dt.timedelta(hours=n)) in hours]
     return len(found), sum(one[0] for one in found), sum(one[1] for one in found)
 
 
-def _control(hours: Hours, first: dt.datetime, span: int) -> list[float] | None:
-    spans = _spans(hours, first, span)
-    known = [_log(one) for one in spans if one is not None]
-    return known if len(known) == WEEKS + 1 else None
+def _beside(own: Days, controls: list[Days]) -> dict[int, float]:
+    """What happened to the errors of the services without a release on each day: 1 is the usual of the days before."""
+    had, expected = dict.fromkeys(own, 0.0), dict.fromkeys(own, 0.0)
+    for control in controls:
+        usual = _rate(one for day, one in control.items() if day < 0) or 0.0
+        for day in own:
+            had[day] += control[day][1]
+            expected[day] += control[day][0] * usual
+    return {day: (had[day] + _CALM) / (expected[day] + _CALM) for day in own}
 
 
-def _log(one: tuple[int, int]) -> float:
-    return math.log((one[1] + 0.5) / (one[0] + 1))
-
-
-def _rate(known: list[tuple[int, int]]) -> float | None:
-    requests = sum(one[0] for one in known)
-    return sum(one[1] for one in known) / requests if requests else None
+def _rate(known: Iterable[tuple[int, int]]) -> float | None:
+    found = list(known)
+    requests = sum(one[0] for one in found)
+    return sum(one[1] for one in found) / requests if requests else None
 
 
 def by_service(rows: Iterable[tuple[str, dt.datetime, int, int]]) -> dict[str, dict[dt.datetime, tuple[int, int]]]:

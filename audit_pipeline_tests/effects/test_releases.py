@@ -14,6 +14,8 @@ from audit_pipeline.effects.releases import compare
 from audit_pipeline.errors import UsageError
 from audit_pipeline.lake.tables import TABLES
 from audit_pipeline_tests.effects.place import Place, table
+from benchmarks.effects import release
+from benchmarks.effects_families import Traffic
 
 RELEASE = dt.datetime(2026, 3, 18, 10, 20, tzinfo=dt.UTC)
 Hours = dict[dt.datetime, tuple[int, int]]
@@ -50,8 +52,48 @@ def test_hours_that_are_lacking_decide_nothing() -> None:
     week = {hour: one for hour, one in known.items() if hour > RELEASE - 15 * DAY}
     found = compare({"shop": week}, "shop", RELEASE, 24)
     assert found.verdict == "inconclusive"
-    assert "2 of the 4 weeks" in found.reason
+    assert "15 of the 28 days before are on record" in found.reason
     assert compare({}, "shop", RELEASE, 24).verdict == "inconclusive"
+
+
+def verdicts(traffic: Traffic, factor: float, span: int, seeds: int) -> dict[str, int]:
+    return {name: round(share * seeds / 100) for name, share in release(traffic, seeds, factor, span).items()}
+
+
+@pytest.mark.parametrize("span", [24, 168])
+@pytest.mark.parametrize("name", ["heavy", "trouble"])
+def test_noise_and_other_trouble_are_no_release(name: str, span: int) -> None:
+    """At a true share of 5 % more than 7 of 60 are seen once in 400 runs; the seeds are fixed."""
+    traffic = {"heavy": Traffic(day=0.5, rho=0.5, hour=1.0), "trouble": Traffic(trouble=0.1)}[name]
+    assert sum(verdicts(traffic, 1.0, span, 60).values()) <= 7
+
+
+def test_a_fivefold_day_is_seen_also_where_there_was_other_trouble_before() -> None:
+    """Red without winsorising: a day of ten times as many makes the spread so wide that hardly one in four is seen."""
+    assert verdicts(Traffic(), 5.0, 24, 30)["worse"] >= 27
+    assert verdicts(Traffic(trouble=0.1), 5.0, 24, 30)["worse"] >= 18
+
+
+def test_a_day_like_another_of_the_four_weeks_is_no_release() -> None:
+    """Ten times as many errors on a day after, and on one day before: whatever happens so often needs no release."""
+    known = hours(5)
+    for hour in [hour for hour in known if dt.timedelta(0) < hour - RELEASE < DAY]:
+        known[hour] = (known[hour][0], known[hour][1] * 4)
+    assert compare({"shop": known}, "shop", RELEASE, 24).verdict == "worse"
+    for hour in [hour for hour in known if 11 * DAY < RELEASE - hour < 12 * DAY]:
+        known[hour] = (known[hour][0], known[hour][1] * 6)
+    found = compare({"shop": known}, "shop", RELEASE, 24)
+    assert found.verdict == "no_change_seen"
+    assert found.p is not None
+    assert found.p < 0.05
+    assert "one of them was as far from the usual" in found.reason
+
+
+def test_one_day_of_trouble_is_no_week() -> None:
+    known = hours(6)
+    for hour in [hour for hour in known if 3 * DAY < hour - RELEASE < 4 * DAY]:
+        known[hour] = (known[hour][0], min(known[hour][1] * 12, known[hour][0]))
+    assert compare({"shop": known}, "shop", RELEASE, 168).verdict == "no_change_seen"
 
 
 @pytest.fixture
