@@ -1,4 +1,4 @@
-"""What else changed in the days that are compared: noise rules, sources, people, and what the systems are told to log.
+"""What else changed in the days that are compared: noise rules, sources, people, what the systems are told to log, and what was declared.
 
 Belongs here: finding such changes and whether they could explain a difference. Not here: the comparison (`judge`).
 """
@@ -13,6 +13,7 @@ import duckdb
 from audit_pipeline.clock import DAY
 from audit_pipeline.detections.rule import about_logging
 from audit_pipeline.detections.sigma import load
+from audit_pipeline.effects import adjustments
 from audit_pipeline.effects.windows import Windows
 from audit_pipeline.kpis.catalogue import catalogue
 from audit_pipeline.noise.rules import load as load_noise
@@ -40,13 +41,15 @@ def changes(
     scope: str,
     spans: Windows,
     sources: frozenset[str] | None = None,
+    but: str | None = None,
 ) -> list[Change]:
-    """The changes in the windows of a comparison; those of `sources` that do not feed it are none (null: all feed it)."""
+    """The changes in the windows of a comparison, without the adjustment `but` that it is about; those of `sources` that do not feed it are none (null: all feed it)."""
     return [
         *_noise(settings, kpi_id, sources, spans),
         *_sources(con, sources, spans),
         *_population(settings, con, kpi_id, scope, spans),
         *_policy(settings, con, sources, spans),
+        *_declared(settings, kpi_id, scope, spans, sources, but),
     ]
 
 
@@ -118,3 +121,17 @@ def _policy(
         if about_logging(attack or ()) and (sources is None or not sources.isdisjoint(seen or ()))
     }
     return [Change(words, explains=True) for words in said]
+
+
+def _declared(
+    settings: Settings, kpi_id: str, scope: str, spans: Windows, sources: frozenset[str] | None, but: str | None
+) -> list[Change]:
+    """Adjustments of a source that feeds the series, or of the same KPI: such as an audit policy, whose change no record tells of."""
+    found = []
+    for one in adjustments.load(settings)[0]:
+        kind, _, name = one.scope.partition(":")
+        feeds = kind == "source" and (sources is None or name in sources)
+        same = one.kpi_id == kpi_id and (one.scope == scope or "all" in (one.scope, scope))
+        if one.id != but and _within(one.at.date(), spans) and (feeds or same):
+            found.append(Change(f"{one.title} (declared as {one.id}) on {one.at.date()}", explains=True))
+    return found

@@ -127,7 +127,7 @@ def _judged(settings: Settings, con: duckdb.DuckDBPyConnection, fix: Fix, found:
         spans.points(found, "before"), spans.points(found, "after"), direction=fix.direction, promised=fix.promised
     )
     judged = kinds.judged(con, fix, found, spans, rate)
-    others = changes(settings, con, fix.kpi_id, fix.scope, spans, found.sources)
+    others = changes(settings, con, fix.kpi_id, fix.scope, spans, found.sources, but=fix.adjustment)
     remarks = [spans.remark if fix.adjustment is None else None, *(change.words for change in others)]
     if spans.episode:
         which = "the episode that opened the finding" if fix.adjustment is None else "an episode"
