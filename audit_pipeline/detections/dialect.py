@@ -127,8 +127,8 @@ class DuckDBBackend(TextQueryBackend):
 
     def one_of(self, field: str, values: list[SigmaString]) -> str:
         """Several plain words for one field: one list, so that a long one is not a comparison each."""
-        words = [f"lower({quote(''.join(_plain(piece) for piece in value.iter_parts()))})" for value in values]
-        return any_of(words, f"lower({self.text(field)})")
+        words = ["".join(_plain(piece) for piece in value.iter_parts()) for value in values]
+        return any_of([_lower(word) for word in words], f"lower({self.text(field)})")
 
     def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> str:
         """Conjunction; each in parentheses."""
@@ -151,6 +151,11 @@ class DuckDBBackend(TextQueryBackend):
         if isinstance(cond.value, SigmaQueryExpression):
             return str(super().convert_condition_val(cond, state))
         return str(_by_kind(_KEYWORDS, cond.value)(cond.value))
+
+
+def _lower(word: str) -> str:
+    """A literal in lower case as the engine makes it; what it makes of ASCII is known, and need not be planned."""
+    return quote(word.lower()) if word.isascii() else f"lower({quote(word)})"
 
 
 def _word(part: object) -> str | None:

@@ -59,7 +59,7 @@ def _relations(con: duckdb.DuckDBPyConnection, rules: list[Rule], span: dict[str
         columns = {column for rule in copied for column in columns_in(statement(rule))}
         guards = dict.fromkeys(f"({base.guard})" for rule in copied for base in rule.bases)
         _make(con, CANDIDATES, f"{_COPIED.format(columns=', '.join(map(_name, sorted(columns))))} AND ({' OR '.join(guards)})", span)  # fmt: skip
-        seen = _counts(con, copied, CANDIDATES, lambda base: base.where)
+        seen = _counts(con, copied, CANDIDATES, _guarded)
         found |= {rule.id: CANDIDATES for rule in copied if _may(rule, seen[rule.id])}
     if any(rule.history for rule in rules if rule.id in found):
         history.keep(con)
@@ -89,13 +89,17 @@ def _name(column: str) -> str:
     return f'"{column}"'
 
 
+def _guarded(base: Base) -> str:
+    """The guard first, by CASE: a condition may read into the record, which is dear, and AND would do so for all events."""
+    return f"CASE WHEN {base.guard} THEN ({base.where}) END"
+
+
 def _counts(
     con: duckdb.DuckDBPyConnection, rules: list[Rule], relation: str, condition: Callable[[Base], str]
 ) -> dict[str, list[_Seen]]:
     """By rule id what each of its bases may look at; one scan for all."""
     bases = [base for rule in rules for base in rule.bases]
-    # the guard first, by CASE: a condition may read into the record, which is dear, and AND would do so for all events
-    flags = ", ".join(f"coalesce(CASE WHEN {base.guard} THEN ({condition(base)}) END, false)" for base in bases)
+    flags = ", ".join(f"coalesce({condition(base)}, false)" for base in bases)
     found = con.execute(f"SELECT {', '.join(_Seen._fields)}, {flags} FROM {relation}").fetchnumpy().values()
     columns = [np.asarray(column) for column in found]
     measures, flagged = columns[: len(_Seen._fields)], columns[len(_Seen._fields) :]
