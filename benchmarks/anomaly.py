@@ -251,19 +251,18 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--write", action="store_true", help="put the section into docs/measurements.md")
     asked = parser.parse_args()
-    if asked.write and asked.only:
-        parser.error("--write needs all parts: the section is replaced whole")
     if asked.only not in ("budget", "speed") and not list(asked.data.rglob("anomaly_adbench/*.npz")):
         parser.error(f"{asked.data} holds no anomaly_adbench/*.npz")
-    begun, load = time.perf_counter(), os.getloadavg()[0]
-    lines = ["## Anomalies", "", "`python -m benchmarks.anomaly DATA --write`"]
+    lines = ["## Anomalies", "", "`python -m benchmarks.anomaly DATA --write`; a part alone by `--only`."]
     for name in [asked.only] if asked.only else PARTS:
+        begun, load = time.perf_counter(), os.getloadavg()[0]
         part = PARTS[name](asked.data)
+        part += ["", f"Taken in {time.perf_counter() - begun:.0f} s on {os.cpu_count()} processors; load over a minute {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end."]  # fmt: skip
         print("\n".join(part), flush=True)
-        lines += ["", *part]
-    lines += ["", f"Taken in {time.perf_counter() - begun:.0f} s on {os.cpu_count()} processors; load over a minute {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end."]  # fmt: skip
-    print(lines[-1])
-    if asked.write:
+        lines += ["", f"<!-- anomaly-{name} -->", *part, f"<!-- /anomaly-{name} -->"]
+        if asked.write and asked.only:
+            write_section(f"anomaly-{name}", "\n".join(part))
+    if asked.write and not asked.only:
         write_section("anomaly", "\n".join(lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from audit_pipeline.anomaly.forest import Forest
 from benchmarks import anomaly
 from benchmarks.anomaly_data import Set, actor_frame, sets
+from benchmarks.tables import write_section
 
 
 def _made(n: int = 600) -> Set:
@@ -82,9 +84,22 @@ def test_speed_says_events_and_seconds() -> None:
         assert float(count.replace(",", "")) / float(rate.replace(",", "")) == pytest.approx(float(wall), abs=0.006)
 
 
-@pytest.mark.parametrize("more", [["--write", "--only", "budget"], []], ids=["one part is not written", "no data"])
-def test_wrong_use_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["anomaly", str(tmp_path), *more])
+def test_without_the_sets_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["anomaly", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         anomaly.main()
     assert ended.value.code == 2
+
+
+def test_a_part_alone_replaces_its_own_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "measurements.md"
+    file.write_text(
+        "<!-- anomaly -->\nhead\n<!-- anomaly-budget -->\nold\n<!-- /anomaly-budget -->\ntail\n<!-- /anomaly -->\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["anomaly", str(tmp_path), "--only", "budget", "--write"])
+    monkeypatch.setattr(anomaly, "write_section", functools.partial(write_section, file=file))
+    monkeypatch.setitem(anomaly.PARTS, "budget", lambda _: ["new"])
+    anomaly.main()
+    text = file.read_text()
+    assert "old" not in text
+    assert text.index("head") < text.index("new") < text.index("Taken in") < text.index("tail")
