@@ -3,18 +3,24 @@
 Belongs here: the watch after a verdict, which it never changes. Not here: the verdict (`judge`), what reopens (`findings.spells`).
 
 A rate was promised to fall, not to vanish: that its rule detects something again says nothing. It is back when its series runs above
-the band of the days since the fix (the test of `episode`) and the run lies beyond what was promised.
+the band of the days since the fix (the test of `episode`) for a week at least, and lies beyond what was promised on most days of it: a
+single bad day breaks no promise. As a run is sought until one is found, the step up to it must also stand by itself (`model`, p < 0.001), with
+what days that resemble each other leave of it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 from collections.abc import Sequence
 
 from audit_pipeline.clock import DAY
 from audit_pipeline.effects.episode import runs
-from audit_pipeline.effects.model import Point
+from audit_pipeline.effects.model import Point, estimate
 
+P = 0.001
+A_WEEK = 7
+"""days that a run has at least"""
 WATCHED = dt.timedelta(days=366)
 """after its decision date, for which a fix is watched"""
 
@@ -32,17 +38,20 @@ def back(
         direction: the good side.
     """
     for run in runs(points, direction):
-        for last in range(run.alarm, run.last + 1):
-            if points[last].day >= decision and _broken(points[run.first : last + 1], rate_before, promised, direction):
+        for last in range(max(run.alarm, run.first + A_WEEK - 1), run.last + 1):
+            usual, above = points[: run.first], points[run.first : last + 1]
+            if points[last].day < decision or not _broken(above, rate_before, promised, direction):
+                continue
+            if estimate(usual, above).p < P:
                 return points[last].day
     return None
 
 
 def _broken(run: Sequence[Point], rate_before: float, promised: float | None, direction: str) -> bool:
-    """Whether the run lies beyond what was promised."""
-    rate = sum(one.n for one in run) / sum(one.exposure for one in run)
+    """Whether most days of the run lie beyond what was promised."""
     if promised is None:
         return True
+    rate = statistics.median(one.n / one.exposure for one in run)
     return rate > rate_before * (1 - promised) if direction == "down" else rate < rate_before * (1 + promised)
 
 
