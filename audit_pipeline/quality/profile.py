@@ -228,7 +228,9 @@ def minutes_of_each(
         {"source": source, "low": min(days), "high": max(days), "names": names},
     ).fetchnumpy()
     of = np.asarray(rows.pop("name"), object)
-    begins = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]])) if len(of) else np.zeros(0, np.int64)
+    if not len(of):
+        return {}
+    begins = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
     return {
         str(of[begin]): _by_day({column: np.asarray(values)[begin:end] for column, values in rows.items()}, days)
         for begin, end in zip(begins, [*begins[1:], len(of)], strict=True)

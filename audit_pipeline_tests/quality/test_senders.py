@@ -111,3 +111,12 @@ def test_the_silence_of_the_whole_source_is_not_said_of_each_sender_again(tmp_pa
     codes = [one["code"] for one in row["reasons"]]
     assert "silent" in codes
     assert "sender_silent" not in codes
+
+
+def test_a_day_without_any_of_the_senders_and_a_first_day_are_judged(tmp_path: Path) -> None:
+    nothing: Times = np.zeros(0, np.int64)
+    first = put(World(tmp_path / "first", more=", expected: [web-1, web-2]"), START, nothing, nothing)
+    assert {one["code"] for one in first["reasons"]} == {"no_data"}
+    row = put(known(tmp_path / "later"), D, nothing, nothing)
+    assert row["verdict"] in ("partial", "missing")
+    assert row["reasons"]
