@@ -31,8 +31,7 @@ def _scattered(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.vstack([odd, rows[np.argsort(-rows.sum(axis=1))[:12]]])
 
 
-@pytest.mark.parametrize("made", [_clustered, _scattered])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("made", "seed"), [(_clustered, 1), (_scattered, 2)])
 def test_the_size_that_ranks_the_judged_rows_best_wins(made: object, seed: int) -> None:
     assert callable(made)
     rows, judged = made(seed)
