@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from audit_pipeline.effects.releases import compare
 from audit_pipeline.effects.series import Series
 from audit_pipeline.effects.windows import windows
 from benchmarks.effects_families import CAMPAIGNS, FAMILIES, Family, Traffic, draw, hours
+from benchmarks.effects_published import published
 from benchmarks.tables import write_section
 
 EFFECTS = (0.0, 0.2, 0.4)
@@ -169,7 +171,16 @@ def _release_cost() -> float:
     return max(drawn - (time.process_time() - begin), 0.0) / 10 * 1000
 
 
-def markdown(n: int, slow: int) -> str:
+def _published(folder: Path) -> list[str]:
+    rows = [
+        f"| {title} | {effect * 100:+.1f} | {(found.ratio - 1) * 100:+.1f} ({(found.low - 1) * 100:+.1f} to {(found.high - 1) * 100:+.1f}) |"
+        for title, effect, found in published(folder)
+    ]
+    head = ["", "Published interrupted time series, our regression beside a trend: change in % with its 95 % interval", "", "| series | published | ours |", "|---|---|---|"]  # fmt: skip
+    return [*head, *rows] if rows else ["", "Published series were not at hand."]
+
+
+def markdown(n: int, slow: int, folder: Path) -> str:
     """The section."""
     lines = [
         "## Effects: false positives and power",
@@ -201,6 +212,7 @@ def markdown(n: int, slow: int) -> str:
             f"| {title} | {' | '.join(' / '.join(f'{share:.0f}' for share in one.values()) for one in cells)} |"
         )
         print(lines[-1], flush=True)
+    lines += _published(folder)
     return "\n".join(
         [*lines, "", f"One verdict takes {_cost():.0f} ms of a processor, one of a release {_release_cost():.0f} ms."]
     )
@@ -211,8 +223,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=100, help="series a cell")
     parser.add_argument("--slow", type=int, default=25, help="series a cell for bsts-causalimpact")
+    parser.add_argument("--published", type=Path, default=Path("effect_published"), help="folder of published series")
     arguments = parser.parse_args()
-    write_section("effects", markdown(arguments.n, arguments.slow))
+    write_section("effects", markdown(arguments.n, arguments.slow, arguments.published))
 
 
 if __name__ == "__main__":
