@@ -58,6 +58,7 @@ def test_days_of_one_cause_are_one_finding_and_the_worst_comes_first(tmp_path: P
         )
     run = labelled.run(tmp_path, "cloudtrail", [first, first + dt.timedelta(days=1)])
     ranked = labelled.findings(tmp_path, first + dt.timedelta(days=1))
+    assert (tmp_path / "state.db").is_file(), "decisions lie beside the configuration, and nowhere else"
     assert len(run.detections) == 4
     assert [(one["severity"], one["n"]) for one in ranked] == [("high", 2), ("informational", 2)]
     assert run.uids_of(ranked[0]) == {"StopLogging-ann-0-0", "StopLogging-ann-0-1"}

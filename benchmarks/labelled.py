@@ -159,7 +159,7 @@ def account(data: Path) -> tuple[str, list[str]]:
 def findings(root: Path, until: dt.date) -> list[dict[str, Any]]:
     """The findings of a lake that `run` made, as people see them: grouped by cause over the days, the most urgent first."""
     settings = Settings.load(root / "pipeline.yaml")
-    engine = open_state(settings.state_url)
+    engine = open_state(settings.state_url_resolved)
     try:
         found: list[dict[str, Any]] = findings_table(settings, Lake.open(settings.lake_url), engine, until).to_pylist()
         return found
