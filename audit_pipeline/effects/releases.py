@@ -119,14 +119,14 @@ def _compared(own: Days, before: int, controls: list[Days], rates: dict[str, flo
 
 def _days(hours: Hours, first: dt.datetime, after: int) -> Days:
     """Requests and errors of each day of 24 hours, by its number (from 0 after the release, below it before); none where hours are lacking."""
-    found = {day: _sum(hours, first + day * DAY) for day in range(-WEEKS * 7, after)}
+    found = {day: [0, 0, 0] for day in range(-WEEKS * 7, after)}
+    for hour, (requests, errors) in hours.items():
+        if (one := found.get((hour - first) // DAY)) is not None:
+            one[0] += 1
+            one[1] += requests
+            one[2] += errors
     most = max(count for count, _, _ in found.values())
     return {day: (requests, errors) for day, (count, requests, errors) in found.items() if requests and count >= _LEAST_SHARE * most}  # fmt: skip
-
-
-def _sum(hours: Hours, first: dt.datetime) -> tuple[int, int, int]:
-    found = [hours[hour] for n in range(24) if (hour := first + dt.timedelta(hours=n)) in hours]
-    return len(found), sum(one[0] for one in found), sum(one[1] for one in found)
 
 
 def _beside(own: Days, controls: list[Days]) -> dict[int, float]:
