@@ -81,15 +81,16 @@ def _settings(ctx: click.Context) -> Settings:
 
 @main.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.option("--source", help="Type of the collector in the example: files, elasticsearch or opensearch.")
+def init(folder: Path, source: str | None) -> None:
     """Write a commented pipeline.yaml into FOLDER.
 
-    Example: audit-pipeline init my-audit
+    Example: audit-pipeline init my-audit --source elasticsearch
     """
     from audit_pipeline.starter import init as write
     from audit_pipeline.terminal import say
 
-    for path in write(folder):
+    for path in write(folder, source):
         say(f"wrote {path}")
     say("Next: edit pipeline.yaml (sources, teams), then `audit-pipeline check`.")
 

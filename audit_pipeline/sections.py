@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NOT_YET = " (accepted, not used yet)"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -48,6 +49,75 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Secret(Section):
+    """Where a secret is kept; the secret itself never stands in the configuration."""
+
+    env: str | None = Field(default=None, description="environment variable that holds it")
+    file: str | None = Field(default=None, description="or a file whose first line it is")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("say where the secret is kept: either env: NAME or file: PATH")
+        return self
+
+
+class AuthSettings(Section):
+    """How a collector says who it is: one of `api_key`, `bearer`, `username` with `password`."""
+
+    api_key: Secret | None = Field(default=None, description="API key, sent as `Authorization: ApiKey ...`")
+    bearer: Secret | None = Field(default=None, description="token, sent as `Authorization: Bearer ...`")
+    username: str | None = Field(default=None, description="user name of basic authentication")
+    password: Secret | None = Field(default=None, description="its password")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if sum(given is not None for given in (self.api_key, self.bearer, self.username)) > 1:
+            raise ValueError("use one of api_key, bearer, or username with password")
+        return self
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write an address such as https://search.example.com:9200")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("leave user, password and query out of the address: credentials go under auth")
+    return value.rstrip("/")
+
+
+class HttpSettings(Section):
+    """A source that answers over HTTP; its certificate is always verified."""
+
+    url: Annotated[str, AfterValidator(_url)] = Field(description="address, without credentials")
+    auth: AuthSettings = AuthSettings()
+    ca_file: str | None = Field(default=None, description="PEM file of a private authority; default: the system's")
+    timeout: Duration = Field(default=dt.timedelta(seconds=60), description="how long one answer may take, whole")
+    budget: Duration = Field(
+        default=dt.timedelta(minutes=30), description="how long a collection may take, with all that is tried again"
+    )
+
+
+class SearchSettings(Section):
+    """What is read of a search store."""
+
+    index: str = Field(description="index, data stream or pattern; several with commas")
+    query: dict[str, Any] | None = Field(default=None, description="filter in the store's query language")
+    visible_field: str = Field(
+        default="@timestamp",
+        description="field by which new documents are found: `event.ingested` where an ingest pipeline sets it",
+    )
+    look_back: Duration = Field(
+        default=dt.timedelta(days=1), description="how far behind the last collection is read again, for late documents"
+    )
+    lag: Duration = Field(
+        default=dt.timedelta(minutes=2), description="how fresh documents are left for the next collection"
+    )
+    page_size: int = Field(default=1000, ge=1, le=10_000, description="documents of a page")
+
+
 class SourceSettings(Section):
     """A configured place that logs come from."""
 
@@ -68,6 +138,8 @@ class SourceSettings(Section):
         default=dt.timedelta(hours=2), description="when a day's records have normally all arrived"
     )
     expected: list[str] = Field(default_factory=list, description="senders that must be heard")
+    http: HttpSettings | None = Field(default=None, description="for collectors over HTTP: where, and as whom")
+    search: SearchSettings | None = Field(default=None, description="for search stores: what is read")
 
 
 class TeamSettings(Section):

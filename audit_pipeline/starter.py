@@ -7,7 +7,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit_pipeline.errors import UserError
+from audit_pipeline.errors import UsageError, UserError
+
+_SEARCH = """\
+  NAME:
+    type: TYPE
+    format: ecs                    # documents in the Elastic Common Schema
+    http:
+      url: https://search.example.com:9200   # change this
+      auth:                        # one of api_key, bearer, or username with password; a secret is read from env: NAME or file: PATH
+        AUTH
+      ca_file: null                # PEM file of a private authority; null: those that the system trusts
+      timeout: 60s                 # how long one answer may take
+      budget: 30m                  # how long a collection may take, with all that is tried again
+    search:
+      index: "logs-audit-*"        # change this: index, data stream or pattern; several with commas
+      query: null                  # filter in the store's query language, such as {term: {event.kind: event}}
+      visible_field: "@timestamp"  # better: event.ingested, where an ingest pipeline sets it
+      look_back: 1d                # how far behind the last collection is read again, for late documents
+      lag: 2m                      # how fresh documents are left for the next collection
+      page_size: 1000              # documents of a page
+    settles_after: 2h
+"""
+_KEY = "api_key: {env: AUDIT_SEARCH_KEY}"
+_BASIC = "username: audit_reader\n        password: {env: AUDIT_SEARCH_PASSWORD, file: null}\n        # bearer: {env: AUDIT_SEARCH_TOKEN}\n        # api_key: {env: AUDIT_SEARCH_KEY}"
+BLOCKS = {
+    "elasticsearch": _SEARCH.replace("NAME:", "elastic_audit:", 1)
+    .replace("TYPE", "elasticsearch")
+    .replace("AUTH", _KEY),
+    "opensearch": _SEARCH.replace("NAME:", "opensearch_audit:", 1)
+    .replace("TYPE", "opensearch")
+    .replace("AUTH", _BASIC),
+}
+"""By type of collector: what stands under `sources`."""
+
+
+def _commented(block: str) -> str:
+    return "".join(f"  # {line[2:]}\n" for line in block.splitlines())
+
 
 PIPELINE = """\
 # Configuration of audit_pipeline. Times are UTC unless a zone is given; paths start from this file's folder.
@@ -33,6 +70,10 @@ sources:                           # one entry for each place that logs come fro
     zone: UTC                      # time zone of stamps where the format has none (CloudTrail has), such as Europe/Berlin
     year: null                     # where the format has no year (CloudTrail has) and the file's time does not tell it
 
+  # Other collectors, such as `audit-pipeline init --source elasticsearch` writes them:
+"""
+PIPELINE += _commented(BLOCKS["opensearch"])
+PIPELINE += """
 teams:                             # who is told, and what is theirs: source:NAME or service:NAME
   cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
   identity: {mail: [identity@example.com], owns: ["service:signin.amazonaws.com", "service:iam.amazonaws.com"], members: []}
@@ -97,19 +138,38 @@ GITIGNORE = """\
 FILES = {"pipeline.yaml": PIPELINE, ".gitignore": GITIGNORE}
 
 
-def init(folder: Path) -> list[Path]:
+def configuration(source: str | None) -> str:
+    """The example, with a collector of that type in place of the files.
+
+    Raises:
+        UsageError: there is no example of that type.
+    """
+    if source in (None, "files"):
+        return PIPELINE
+    if source not in BLOCKS:
+        raise UsageError(f"no example of a source of type {source!r}: there are files, {', '.join(BLOCKS)}.")
+    begin, end = PIPELINE.index("  cloudtrail_prod:"), PIPELINE.index("teams:      ")
+    name = BLOCKS[source].split(":", 1)[0].strip()
+    text = f"{PIPELINE[:begin]}{BLOCKS[source]}    team: cloud\n\n{PIPELINE[end:]}"
+    return text.replace("source:cloudtrail_prod", f"source:{name}")
+
+
+def init(folder: Path, source: str | None = None) -> list[Path]:
     """Write the files that a new configuration begins with; nothing is written when one of them is there.
 
     Args:
         folder: is made when it is missing.
+        source: type of the collector in the example; `files` by default.
 
     Returns:
         The files written.
 
     Raises:
+        UsageError: there is no example of that type.
         UserError: a file is there already, or the folder cannot be written; names it.
     """
-    paths = [folder / name for name in FILES]
+    files = FILES | {"pipeline.yaml": configuration(source)}
+    paths = [folder / name for name in files]
     for path in paths:
         if path.exists() or path.is_symlink():
             raise UserError(
@@ -119,7 +179,7 @@ def init(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
             with path.open("x", encoding="utf-8") as file:
-                file.write(FILES[path.name])
+                file.write(files[path.name])
     except OSError as error:
         raise UserError(
             f"{error.filename or folder}: cannot be written ({error.strerror or error}). Choose another folder, or mend its rights."

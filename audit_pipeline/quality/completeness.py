@@ -143,12 +143,17 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
     if not evidence.covered:
         found = [_not_covered(evidence, day), *faults]
     elif not received:
-        found = [_no_data(evidence, past.alike(day, calendar), day), *why.remarks(evidence.remarks)]
+        found = [
+            _no_data(evidence, past.alike(day, calendar), day),
+            *why.reconciled(evidence.counted, numbers),
+            *why.remarks(evidence.remarks),
+        ]
     else:
         silences = _silences(settings, evidence, numbers, rhythm)
         found = [
             *faults,
             *why.accounting(evidence.indexed, evidence.declared, numbers),
+            *why.reconciled(evidence.counted, numbers),
             *why.remarks(evidence.remarks),
             *silences,
             *senders.silent(heard, day, HISTORY_DAYS, silences),
@@ -157,11 +162,11 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
             *why.timeliness(numbers, settings.sources[source].settles_after),
         ]
     cold = _cold_start(earlier, rhythm) if evidence.covered and received else []
-    verdict = _verdict(evidence, received, found, cold)
+    verdict = _verdict(evidence, received, found, cold, agreed=evidence.counted == numbers.events)
     return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold], band)
 
 
-def _verdict(evidence: Evidence, received: bool, found: list[Reason], cold: list[Reason]) -> str:
+def _verdict(evidence: Evidence, received: bool, found: list[Reason], cold: list[Reason], *, agreed: bool) -> str:
     """The first verdict that applies."""
     if not evidence.covered:
         return "unknown" if not evidence.failures else "partial" if received else "missing"
@@ -171,7 +176,7 @@ def _verdict(evidence: Evidence, received: bool, found: list[Reason], cold: list
         return "partial"
     if cold:
         return "unknown"
-    return "no_gap_seen" if evidence.declared is None else "proven"
+    return "proven" if agreed or evidence.declared is not None else "no_gap_seen"
 
 
 def _cold_start(earlier: int, rhythm: Rhythm | None) -> list[Reason]:

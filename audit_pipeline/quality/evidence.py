@@ -162,6 +162,17 @@ class Evidence:
             return None
         return sum(counts)
 
+    @property
+    def counted(self) -> int | None:
+        """How many documents of the day the source had when it was asked last: a count of its own, beside what it gave."""
+        key = self.day.isoformat()
+        counts = [
+            found[key]
+            for asking in self._askings
+            if not asking.failure and isinstance(found := asking.last.request.get("counted"), dict) and key in found
+        ]
+        return counts[-1] if counts else None
+
     def faults(self, con: duckdb.DuckDBPyConnection) -> list[Fault]:
         """What could not be read of the day and was not replaced since by a readable copy: rejects, then members without one.
 

@@ -116,6 +116,14 @@ def accounting(indexed: int, declared: int | None, day: Profile) -> list[Reason]
     return reasons
 
 
+def reconciled(counted: int | None, day: Profile) -> list[Reason]:
+    """`mismatch`: the source holds more documents of the day than were received; more received than it holds now is no loss."""
+    if counted is None or counted <= day.events:
+        return []
+    detail = f"the source counts {words.count(counted, 'document')}, {day.events:,} were received: {counted - day.events:,} are missing"
+    return [Reason("mismatch", detail, expected=float(counted), seen=float(day.events))]
+
+
 def remarks(found: list[Remark]) -> list[Reason]:
     """What source and collector said themselves, under their own code."""
     return [Reason(remark.code, remark.detail) for remark in found]

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from audit_pipeline.clock import midnight
 from audit_pipeline.errors import UserError
 from audit_pipeline.formats.base import Format
 from audit_pipeline.lake.manifest import Entry, Remark
 from audit_pipeline.lake.raw import Item
-from audit_pipeline.sections import SourceSettings
+from audit_pipeline.settings import Settings
 
 
 class SourceError(UserError):
@@ -58,20 +59,29 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, settings: SourceSettings, paths: list[str], form: Format) -> Source:
-    """The source of that configuration.
+def open_source(settings: Settings, name: str, form: Format) -> Source:
+    """The configured source of that name.
 
     Args:
-        name: its name.
-        settings: its part of the configuration.
-        paths: its globs, absolute.
+        settings: the whole configuration: paths start from its folder, collection from its first day.
+        name: the source's name.
         form: its record format.
 
     Raises:
-        SourceError: there is no collector of that type.
+        SourceError: there is no collector of that type, or it lacks a section.
     """
-    if settings.type == "files":
+    source = settings.sources[name]
+    if source.type == "files":
         from audit_pipeline.sources.files import FilesSource
 
-        return FilesSource(paths, form, settings.storage, settings.settles_after)
-    raise SourceError(f"sources.{name}.type is {settings.type!r}: this version collects from 'files' only.")
+        paths = [settings.resolve(path) for path in source.paths]
+        return FilesSource(paths, form, source.storage, source.settles_after)
+    if source.type in ("elasticsearch", "opensearch"):
+        from audit_pipeline.sources.elasticsearch import DIALECTS, SearchSource
+
+        if source.http is None or source.search is None:
+            raise SourceError(f"sources.{name}: type {source.type} needs the sections http and search: `audit-pipeline init --source {source.type}` shows them.")  # fmt: skip
+        return SearchSource(
+            DIALECTS[source.type], source.http, source.search, midnight(settings.start), settings.resolve
+        )
+    raise SourceError(f"sources.{name}.type is {source.type!r}: this version collects from files, elasticsearch and opensearch.")  # fmt: skip

@@ -59,10 +59,7 @@ def format_of(settings: Settings, name: str) -> Format:
 
 def source_of(settings: Settings, name: str) -> Source:
     """The configured source."""
-    configured = settings.sources[name]
-    return open_source(
-        name, configured, [settings.resolve(path) for path in configured.paths], format_of(settings, name)
-    )
+    return open_source(settings, name, format_of(settings, name))
 
 
 def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock) -> Collected:
@@ -72,14 +69,24 @@ def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Cloc
         LakeError: the lake cannot be written.
         FileExistsError: another collector wrote the same chain at the same time.
     """
+    try:
+        source: Source | SourceError = source_of(settings, name)
+    except SourceError as error:
+        source = error
+    return gather(settings, lake, name, day, clock, source)
+
+
+def gather(
+    settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock, source: Source | SourceError
+) -> Collected:
+    """Ask an opened source, or keep why it could not be opened; see `collect`."""
     collection = Collection(manifest.entries(lake, name), clock.now(), clock.simulated)
     collection.request["day"] = day.isoformat()
-    try:
-        source: Source | None = source_of(settings, name)
-    except SourceError as error:
-        source = None
-        collection.remarks.append(Remark("collection_failed", str(error)))
-    items = _until_failure(source, collection) if source else iter(())
+    items: Iterator[Item] = iter(())
+    if isinstance(source, SourceError):
+        collection.remarks.append(Remark("collection_failed", str(source)))
+    else:
+        items = _until_failure(source, collection)
     collector = f"{settings.sources[name].type}/{__version__}"
     return Collected(
         raw.append(

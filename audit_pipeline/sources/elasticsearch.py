@@ -1,0 +1,203 @@
+"""Elasticsearch and OpenSearch: what became visible since the last collection, page by page of a point in time.
+
+Belongs here: the window, the second count, and what the store says about its own completeness. Not here: HTTP (`http`), the search
+requests themselves (`_search`), what documents mean (`formats`). Plain HTTP and no vendor's client: those of the two stores refuse
+each other's servers, and hide shard failures and headers. Sources: Elastic's and OpenSearch's pages on paginating search results and
+on points in time.
+
+Where a collection begins stands in the chain's own entries: `request.checkpoint` of the newest one that was whole. It is written by
+the same entry that makes the pages durable, so it cannot be ahead of them. A window with a failed shard sets none and is read again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from audit_pipeline.clock import DAY, midnight, rfc3339
+from audit_pipeline.lake.manifest import Entry, Member, Remark
+from audit_pipeline.lake.raw import Item
+from audit_pipeline.sections import HttpSettings, SearchSettings
+from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search
+from audit_pipeline.sources.base import Collection, Probe, SourceError
+from audit_pipeline.sources.http import Http, Waiting
+
+__all__ = ["DIALECTS", "SearchSource"]
+
+RECOUNTED_DAYS = 7
+"""So many whole days before the end of a window are counted at the store: later documents show in them."""
+MAX_SKEW = dt.timedelta(minutes=1)
+"""Difference of clocks that is not worth a word."""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What the chain says of earlier collections with the same selection."""
+
+    checkpoint: dt.datetime | None = None
+    """up to where everything was read"""
+    since: dt.datetime | None = None
+    """from where on everything was read"""
+    counted: dict[str, int] | None = None
+    received: bool = False
+
+    @classmethod
+    def of(cls, entries: list[Entry], selector: str) -> _Past:
+        for entry in reversed(entries):
+            request = entry.request
+            if request.get("selector") == selector and request.get("checkpoint"):
+                return cls(
+                    dt.datetime.fromisoformat(request["checkpoint"]),
+                    dt.datetime.fromisoformat(request["from"]),
+                    request.get("counted") or {},
+                    any(found.members for found in entries),
+                )
+        return cls()
+
+
+class SearchSource:
+    """A search store; see the module."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        http: HttpSettings,
+        search: SearchSettings,
+        start: dt.datetime,
+        resolve: Callable[[str], str],
+        *,
+        waiting: Waiting | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._dialect, self._http, self._search, self._start = dialect, http, search, start
+        self._resolve, self._waiting, self._transport = resolve, waiting, transport
+
+    @property
+    def _selector(self) -> str:
+        """What is read: with another selection nothing of it was read yet."""
+        chosen = [self._search.index, self._search.query, self._search.visible_field]
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _open(self) -> Http:
+        return Http(self._http, self._resolve, waiting=self._waiting, transport=self._transport)
+
+    def collect(self, collection: Collection) -> Iterator[Item]:
+        """The pages of the window from the last whole collection, less `look_back`, up to `lag` before now.
+
+        Raises:
+            SourceError: the store cannot be read to the end; the pages before are kept, and read again next time.
+        """
+        past = _Past.of(collection.known, self._selector)
+        with self._open() as http:
+            search = Search(http, self._dialect, self._search)
+            oldest = search.edge("asc")
+            until = self._until(collection, oldest.date)
+            first = self._first(past, until)
+            collection.remarks += self._forgotten(past, oldest.value)
+            collection.remarks += self._without_field(search)
+            counted = self._count(search, until)
+            first = self._widened(past, counted, first)
+            since = min(past.since or self._start, self._start)
+            collection.request.update({
+                "from": rfc3339(since), "to": rfc3339(until), "window": [rfc3339(first), rfc3339(until)], "selector": self._selector,
+                "index": self._search.index, "field": self._search.visible_field,
+            })  # fmt: skip
+            trouble: dict[str, str] = {}
+            for number, page in enumerate(search.pages(first, until)):
+                trouble |= _trouble(page)
+                if page.hits:
+                    name = f"{rfc3339(first)}/{rfc3339(until)}/page-{number:06d}"
+                    yield Item(page.body, Member(name=name, offset=0, length=0, sha256=""))
+            collection.remarks += [Remark(code, detail) for detail, code in trouble.items()]
+            collection.request.update({"reopened": search.reopened, "counted": counted})
+            if not trouble:
+                collection.request["checkpoint"] = rfc3339(until)
+
+    def _until(self, collection: Collection, theirs: dt.datetime | None) -> dt.datetime:
+        """The end of the window: `lag` before now, by the clock that is behind."""
+        now = collection.now
+        if theirs is not None and not collection.simulated:
+            skew = theirs - now
+            if abs(skew) > MAX_SKEW:
+                word = "ahead" if skew > dt.timedelta(0) else "behind"
+                detail = f"the store's clock is {abs(skew).total_seconds():.0f} s {word}: mend it, its stamps are wrong"
+                collection.remarks.append(Remark("future", detail))
+            now = min(now, theirs)
+        return now - self._search.lag
+
+    def _first(self, past: _Past, until: dt.datetime) -> dt.datetime:
+        """The begin of the window: all where nothing was read yet, or where `start` was moved back."""
+        if past.checkpoint is None or past.since is None or self._start < past.since:
+            return min(self._start, until)
+        return max(self._start, min(past.checkpoint, until) - self._search.look_back)
+
+    def _forgotten(self, past: _Past, oldest: dt.datetime | None) -> list[Remark]:
+        """That what lies behind the last collection may have been deleted unread: nothing older is left to show that it was not."""
+        if past.checkpoint is None or not past.received or (oldest is not None and oldest <= past.checkpoint):
+            return []
+        left = f"the oldest document is of {rfc3339(oldest)}" if oldest else "no document is left"
+        detail = (
+            f"{left}, the last collection ended at {rfc3339(past.checkpoint)}: what lies between may have been deleted unread. "
+            "Collect more often than the store deletes, or keep documents longer."
+        )
+        return [Remark("source_partial", detail)]
+
+    def _without_field(self, search: Search) -> list[Remark]:
+        field = self._search.visible_field
+        missing = search.count({"bool": {"must_not": [{"exists": {"field": field}}]}})
+        if not missing:
+            return []
+        detail = f"{missing} documents of {self._search.index} have no {field} and are never found by it: set search.visible_field, or leave them out by search.query"
+        return [Remark("source_partial", detail)]
+
+    def _count(self, search: Search, until: dt.datetime) -> dict[str, int]:
+        """The store's own count of the last whole days, as of just before they are read."""
+        last = until.date()
+        days = [last - n * DAY for n in range(RECOUNTED_DAYS, 0, -1)]
+        return {
+            day.isoformat(): search.count(search.between(midnight(day), midnight(day + DAY), until))
+            for day in days
+            if midnight(day) >= self._start
+        }
+
+    def _widened(self, past: _Past, counted: dict[str, int], first: dt.datetime) -> dt.datetime:
+        """Back to a day that has more documents than when it was counted last: they came later than `look_back` allows for."""
+        if self._search.visible_field != TIME_FIELD:  # there late documents have a late stamp
+            return first
+        grown = [day for day, n in counted.items() if past.counted and n > past.counted.get(day, n)]
+        return min([first, *(midnight(dt.date.fromisoformat(day)) for day in grown)])
+
+    def probe(self) -> list[Probe]:
+        """Whether it can be reached and read, as whom, what is lacking, and what to ask for."""
+        from audit_pipeline.sources._search_probe import probes
+
+        try:
+            with self._open() as http:
+                return probes(http, self._dialect, self._http, self._search)
+        except SourceError as error:
+            return [Probe("reach", False, str(error))]
+
+
+def _trouble(page: Page) -> dict[str, str]:
+    """What a page says of its own completeness: words to reason code."""
+    data: dict[str, Any] = page.data
+    shards, found = data.get("_shards") or {}, {}
+    if shards.get("failed"):
+        found[f"{shards['failed']} of {shards.get('total')} shards failed: documents of theirs are missing"] = (
+            "source_partial"
+        )
+    if data.get("timed_out"):
+        found["the search timed out in the store: documents are missing"] = "source_partial"
+    if data.get("terminated_early"):
+        found["the search was ended early by the store: documents are missing"] = "source_partial"
+    if (data.get("_clusters") or {}).get("skipped"):
+        found["a remote cluster was skipped: its documents are missing"] = "source_partial"
+    if shards.get("total") == 0:
+        found["no index matches: nothing can be heard of this source. Check search.index"] = "silent"
+    return found
