@@ -21,13 +21,22 @@ STRUCTURE: dict[str, object] = {
     "http": {"request": {"id": _T}, "response": {"status_code": _T}}, "user_agent": {"original": _T}, "error": {"code": _T, "message": _T},
     "service": {"name": _T}, "cloud": {"provider": _T, "region": _T, "account": {"id": _T}}, "url": {"path": _T}, "ecs": {"version": _T},
 }  # fmt: skip
-RECORD = json_record(json.dumps({"_id": _T, "_index": _T, "_source": STRUCTURE} | STRUCTURE))
+_GUARDED = "CASE WHEN json_valid(doc) THEN doc END"
+RECORD = json_record(json.dumps(STRUCTURE)).replace(
+    f"({_GUARDED},", f"(coalesce(json_extract({_GUARDED}, '$._source'), {_GUARDED}),", 1
+)
+"""Of a hit its document, else the record itself."""
+
+
+def _hit(name: str) -> str:
+    """What the hit around the document says of it."""
+    return f"nullif(json_extract_string({_GUARDED}, '$.{name}'), '')"
 
 
 def _field(path: str) -> str:
-    """A field as text, null where it is absent or empty: of the document in a hit, else of the document itself."""
+    """A field as text, null where it is absent or empty."""
     quoted = ".".join(f'"{part}"' for part in path.split("."))
-    return f"nullif(coalesce(r._source.{quoted}, r.{quoted}), '')"
+    return f"nullif(r.{quoted}, '')"
 
 
 def _has(path: str, word: str) -> str:
@@ -78,10 +87,10 @@ def columns() -> dict[str, str]:
         "status_detail": _field("event.reason"),
         "message": _field("message"),
         "duration": f"TRY_CAST({_field('event.duration')} AS BIGINT) // 1000000",
-        "metadata_uid": f"coalesce(nullif(r._id, ''), {_field('event.id')})",
+        "metadata_uid": f"coalesce({_hit('_id')}, {_field('event.id')})",
         "metadata_event_code": f"coalesce({_field('event.code')}, {_field('event.action')})",
         "metadata_product_name": f"coalesce({_field('event.module')}, {_field('event.provider')})",
-        "metadata_log_name": f"coalesce({_field('event.dataset')}, nullif(r._index, ''))",
+        "metadata_log_name": f"coalesce({_field('event.dataset')}, {_hit('_index')})",
         "metadata_log_version": _field("ecs.version"),
         "actor_user_name": _NAME,
         "actor_user_uid": _field("user.id"),
