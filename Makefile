@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types bench ui lock docs-shots clean
+.PHONY: demo test lint types bench histories ui lock docs-shots clean
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -31,6 +31,10 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.run
+
+# HISTORIES: how many, and the first seed, such as HISTORIES="500 12000"
+histories: $(STAMP)
+	@$(BIN)/python -m audit_pipeline_tests.sources.histories $(or $(HISTORIES),10000)
 
 ui: $(STAMP)
 	@test -f demo/pipeline.yaml || $(MAKE) demo

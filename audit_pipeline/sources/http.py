@@ -96,7 +96,7 @@ class Http:
         self._client = httpx.Client(
             headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
             timeout=settings.timeout.total_seconds(),
-            verify=_trust(settings, resolve) if transport is None else True,
+            verify=_trust(settings, resolve) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             transport=transport,
             follow_redirects=False,
         )

@@ -120,7 +120,7 @@ class Store:
             return self._error(403, "security_exception", "action [indices:data/read] is unauthorized for API key")
         except _BadRequestError as error:
             return self._error(400, "illegal_argument_exception", str(error))
-        if fault in ("shards", "timed_out", "again"):
+        if reply.status == 200 and fault in ("shards", "timed_out", "again"):
             self._spoiled(reply.data, fault)
         if fault == "content_type":
             return Reply(200, b"<html>please sign in</html>", self._headers() | {"Content-Type": "text/html"})
