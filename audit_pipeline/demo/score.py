@@ -157,7 +157,9 @@ def seen(settings: Settings, lake: Lake, rows: Iterable[dict[str, Any]]) -> list
 
 def _seen(row: dict[str, Any], told: dict[str, Any] | None, stems: dict[str, str], templates: dict[str, str]) -> Seen:
     key = {name: value for name, value in json.loads(row["group_key"]).items() if isinstance(value, str)}
-    spans = tuple((one["first"], one["last"]) for one in told["spans"]) if told else ((row["first_time"],) * 2,)
+    # what is found by no detection (a release) lies between its first day and the night that judged it
+    judged = ((row["first_time"], max(row["first_time"], row["detected_at"])),)
+    spans = tuple((one["first"], one["last"]) for one in told["spans"]) if told else judged
     who = {*key.values(), *(name for name in (told["who"] if told else ()) if name), row.get("x_actor")}
     text = " ".join((row["title"], templates.get(key.get("template", ""), "")))
     rule = stems.get(row["rule_id"], row["rule_id"])

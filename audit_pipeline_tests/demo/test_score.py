@@ -14,7 +14,7 @@ from audit_pipeline.cli import main
 from audit_pipeline.clock import DAY, SimulatedClock, midnight
 from audit_pipeline.demo import sources
 from audit_pipeline.demo.config import write_config
-from audit_pipeline.demo.score import Seen, compare
+from audit_pipeline.demo.score import Seen, compare, seen
 from audit_pipeline.demo.truth import Told, read
 from audit_pipeline.detections.run import detect
 from audit_pipeline.formats import indexing, unify
@@ -116,3 +116,18 @@ def test_verdicts_of_fixes_are_compared(expected: str, judged: str | None, right
     case = dataclasses.replace(CASE, verdict=expected)
     result = compare([case], [SEEN], {SEEN.finding_id: judged} if judged else {})
     assert result.verdicts == {"01-x": {"expected": expected, "judged": judged or "not judged", "right": right}}
+
+
+def test_a_release_lies_between_its_first_day_and_the_night_that_judged_it(demo: tuple[Path, dt.date]) -> None:
+    root, _ = demo
+    settings = Settings.load(root / "pipeline.yaml")
+    lake = Lake.open(settings.lake_url)
+    row = {
+        "finding_id": "e" * 32, "rule_id": "release_worse", "group_key": '{"service":"search","version":"26.44.0"}', "title": "Release", "severity": "medium",
+        "state": "open", "x_actor": None, "first_time": midnight(AT.date()), "detected_at": midnight(AT.date()) + 2 * DAY,
+    }  # fmt: skip
+    case = dataclasses.replace(CASE, actors=(), services=("search", "26.44.0"), expects=("release_worse",), also=())
+    later = dataclasses.replace(case, first_time=AT + 9 * DAY, last_time=AT + 10 * DAY)
+    found = seen(settings, lake, [row])
+    assert compare([case], found, {}).missed == []
+    assert compare([later], found, {}).missed == [later.id]
