@@ -147,6 +147,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
             _no_data(evidence, past.alike(day, calendar), day),
             *why.reconciled(evidence.counted, numbers),
             *why.remarks(evidence.remarks),
+            *why.unread(evidence.unread),
         ]
     else:
         silences = _silences(settings, evidence, numbers, rhythm)
@@ -155,6 +156,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
             *why.accounting(evidence.indexed, evidence.declared, numbers),
             *why.reconciled(evidence.counted, numbers),
             *why.remarks(evidence.remarks),
+            *why.unread(evidence.unread),
             *silences,
             *senders.silent(heard, day, HISTORY_DAYS, silences),
             *_volume(numbers, band, silences, [days[one] for one in days if calendar.off(one) == calendar.off(day)]),

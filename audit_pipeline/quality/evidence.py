@@ -173,6 +173,18 @@ class Evidence:
         ]
         return counts[-1] if counts else None
 
+    @property
+    def unread(self) -> list[str]:
+        """What may have been deleted at the source before it was read, where it touches the day; a later collection heals none of it."""
+        begin, end = midnight(self.day), midnight(self.day + DAY)
+        return [
+            found["detail"]
+            for asking in self._askings
+            if isinstance(found := asking.last.request.get("unread"), dict)
+            and dt.datetime.fromisoformat(found["from"]) < end
+            and dt.datetime.fromisoformat(found["to"]) > begin
+        ]
+
     def faults(self, con: duckdb.DuckDBPyConnection) -> list[Fault]:
         """What could not be read of the day and was not replaced since by a readable copy: rejects, then members without one.
 

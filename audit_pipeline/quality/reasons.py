@@ -129,6 +129,11 @@ def remarks(found: list[Remark]) -> list[Reason]:
     return [Reason(remark.code, remark.detail) for remark in found]
 
 
+def unread(found: list[str]) -> list[Reason]:
+    """`source_partial`: what the source deleted before it was read."""
+    return [Reason("source_partial", detail) for detail in found[-1:]]
+
+
 def silences(day: Profile, rhythm: Rhythm, at_the_end: str) -> list[Reason]:
     """`silent`: gaps longer than the source's own.
 

@@ -18,6 +18,8 @@ from audit_pipeline.sources.http import Answer, Http, PermissionRefusedError, Re
 
 RIGHTS = ("read", "view_index_metadata")
 """Of the index: pages, counts and points in time; names of its data streams and their life cycle."""
+MAX_SKEW_S = 60
+"""A `Date` header tells whole seconds, and the way takes time."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -30,8 +32,15 @@ def role(dialect: Dialect, search: SearchSettings) -> str:
     return json.dumps({"indices": [{"names": names, "privileges": list(RIGHTS)}]})
 
 
-def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSettings) -> list[Probe]:
+def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSettings, now: dt.datetime) -> list[Probe]:
     """All questions; a later one is asked also when an earlier one fails, unless the store cannot be reached.
+
+    Args:
+        http: the conversation.
+        dialect: which of the two stores it is.
+        where: its address.
+        search: what is to be read.
+        now: this machine's time.
 
     Raises:
         SourceError: it cannot be reached.
@@ -45,12 +54,23 @@ def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSett
         return [*found, Probe("read", False, f"{error} {wanted}")]
     except SourceError as error:
         return [*found, Probe("read", False, str(error))]
+    if newest.date is not None:
+        found.append(_clock(newest.date - now))
     if newest.value is None:
         said = f"no document of {search.index} has {search.visible_field}: check search.index and search.visible_field"
         return [*found, Probe("read", False, said)]
     found.append(Probe("newest record", True, _at(newest.value, newest.date)))
     kept = f"the oldest document is of {_at(oldest.value or newest.value, newest.date)}: what is older cannot be had. Collect in half that time at the latest"
     return [*found, Probe("horizon", True, kept)]
+
+
+def _clock(skew: dt.timedelta) -> Probe:
+    seconds = abs(skew).total_seconds()
+    word = "ahead of" if skew > dt.timedelta(0) else "behind"
+    said = f"the store's clock is {seconds:.0f} s {word} this machine's"
+    return Probe(
+        "clock", seconds <= MAX_SKEW_S, said if seconds <= MAX_SKEW_S else f"{said}: mend the one that is wrong"
+    )
 
 
 def _at(value: dt.datetime, theirs: dt.datetime | None) -> str:

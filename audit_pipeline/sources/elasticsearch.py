@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from audit_pipeline.clock import DAY, midnight, rfc3339
+from audit_pipeline.clock import DAY, Clock, SystemClock, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import HttpSettings, SearchSettings
@@ -74,9 +74,11 @@ class SearchSource:
         *,
         waiting: Waiting | None = None,
         transport: httpx.BaseTransport | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._dialect, self._http, self._search, self._start = dialect, http, search, start
         self._resolve, self._waiting, self._transport = resolve, waiting, transport
+        self._clock = clock or SystemClock()
 
     @property
     def _selector(self) -> str:
@@ -99,7 +101,8 @@ class SearchSource:
             oldest = search.edge("asc")
             until = self._until(collection, oldest.date)
             first = self._first(past, until)
-            collection.remarks += self._forgotten(past, oldest.value)
+            if unread := self._unread(past, oldest.value, until):
+                collection.request["unread"] = unread
             collection.remarks += self._without_field(search)
             counted = self._count(search, until)
             first = self._widened(past, counted, first)
@@ -137,16 +140,19 @@ class SearchSource:
             return min(self._start, until)
         return max(self._start, min(past.checkpoint, until) - self._search.look_back)
 
-    def _forgotten(self, past: _Past, oldest: dt.datetime | None) -> list[Remark]:
-        """That what lies behind the last collection may have been deleted unread: nothing older is left to show that it was not."""
+    def _unread(self, past: _Past, oldest: dt.datetime | None, until: dt.datetime) -> dict[str, str] | None:
+        """The stretch behind the last collection that may have been deleted unread: nothing older is left to show that it was not.
+
+        A fact that no later collection heals, so it is kept as one: the days that it touches are partial for good.
+        """
         if past.checkpoint is None or not past.received or (oldest is not None and oldest <= past.checkpoint):
-            return []
-        left = f"the oldest document is of {rfc3339(oldest)}" if oldest else "no document is left"
+            return None
+        left = f"the oldest document is of {rfc3339(oldest)}" if oldest else "no document was left"
         detail = (
-            f"{left}, the last collection ended at {rfc3339(past.checkpoint)}: what lies between may have been deleted unread. "
-            "Collect more often than the store deletes, or keep documents longer."
+            f"{left}, the collection before ended at {rfc3339(past.checkpoint)}: what lies between may have been deleted unread. "
+            "Collect more often than the store deletes, or keep documents longer"
         )
-        return [Remark("source_partial", detail)]
+        return {"from": rfc3339(past.checkpoint), "to": rfc3339(oldest or until), "detail": detail}
 
     def _without_field(self, search: Search) -> list[Remark]:
         field = self._search.visible_field
@@ -179,7 +185,7 @@ class SearchSource:
 
         try:
             with self._open() as http:
-                return probes(http, self._dialect, self._http, self._search)
+                return probes(http, self._dialect, self._http, self._search, self._clock.now())
         except SourceError as error:
             return [Probe("reach", False, str(error))]
 

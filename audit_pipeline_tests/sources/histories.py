@@ -259,7 +259,7 @@ MUTANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "shard failure ignored": (elasticsearch, "_trouble", lambda page: {}),
     "tie at page edge": (_search.Search, "_page", _untied),
     "no count": (elasticsearch.SearchSource, "_count", lambda self, search, until: {}),
-    "deletion not noticed": (elasticsearch.SearchSource, "_forgotten", lambda self, past, oldest: []),
+    "deletion not noticed": (elasticsearch.SearchSource, "_unread", lambda self, past, oldest, until: None),
 }  # fmt: skip
 """Collectors with one fault each, which histories must find."""
 

@@ -63,7 +63,7 @@ class SearchWorld:
         waiting = Waiting(self.time.sleep, self.time.monotonic, self.seed)
         return self.collector(
             DIALECTS[self.kind], configured.http, configured.search, BEGIN, self.settings.resolve,
-            waiting=waiting, transport=Transport(self.store, self.time),
+            waiting=waiting, transport=Transport(self.store, self.time), clock=RealClock(self.store.now),
         )  # fmt: skip
 
     def collect(self, at: dt.datetime) -> Collected:
