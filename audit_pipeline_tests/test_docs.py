@@ -112,7 +112,14 @@ def test_example_kpi_is_computed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["how-to/add-a-source.md", "how-to/production.md", "how-to/mail.md", "how-to/privacy.md"]
+    "page",
+    [
+        "how-to/add-a-source.md",
+        "how-to/production.md",
+        "how-to/mail.md",
+        "how-to/privacy.md",
+        "how-to/sources/elasticsearch.md",
+    ],
 )
 def test_example_configuration_loads(page: str) -> None:
     examples = blocks(page, "yaml")
