@@ -23,6 +23,7 @@ from audit_pipeline.demo.files import moment
 from audit_pipeline.demo.fixes import ACCEPTED_DAYS
 from audit_pipeline.demo.planted import Case
 from audit_pipeline.demo.plot import Plot
+from audit_pipeline.demo.review import review
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
@@ -45,7 +46,7 @@ _WHY = {
     "new_hire": "First day; the accounts were ordered.",
     "accepted_risk_that_expires": "The campaign's pictures must be public until it ends; nothing else lies in the bucket.",
 }
-_SLOTS = {"acknowledge": 13, "comment": 14, "false_positive": 14, "accept": 15, "propose": 13, "approve": 14, "implement": 15}  # fmt: skip
+_SLOTS = {"review": 8, "acknowledge": 13, "comment": 14, "false_positive": 14, "accept": 15, "propose": 13, "approve": 14, "implement": 15}  # fmt: skip
 """Hour (UTC) at which each is decided."""
 
 
@@ -77,7 +78,8 @@ class People:
 
     def __init__(self, settings: Settings, plot: Plot, company: Company) -> None:
         self._settings, self._lake = settings, Lake.open(settings.lake_url)
-        self._matters = [_Matter(case) for case in plot.cases.all if case.decisions]
+        self._cases = plot.cases.all
+        self._matters = [_Matter(case) for case in self._cases if case.decisions]
         self._who = _deciders(company)
         self._signers = _signers(settings, self._who)
         self.recorded = 0
@@ -90,6 +92,7 @@ class People:
         engine = open_state(self._settings.state_url_resolved)
         try:
             self._look(engine, day)
+            self._review(engine, day)
             for number, matter in enumerate(self._matters):
                 for action in _due(matter, day):
                     self._decide(engine, matter, action, day, number)
@@ -115,6 +118,26 @@ class People:
                 if one.finding_id not in taken and one.state == "open":
                     matter.finding, matter.group_key, matter.since = one.finding_id, keys[one.finding_id], day
                     break
+
+    def _review(self, engine: Any, day: dt.date) -> None:
+        """Mondays: what is open and has nothing to do with a story."""
+        from audit_pipeline.demo.score import meets, seen
+        from audit_pipeline.findings import decisions
+        from audit_pipeline.findings.view import findings_table
+
+        if day.weekday():
+            return
+        rows = findings_table(self._settings, self._lake, engine, day - DAY).to_pylist()
+        stories = [truth.of(case) for case in self._cases if not case.decoy]
+        told = seen(self._settings, self._lake, rows) if rows else []
+        taken = {matter.finding for matter in self._matters} | {one.finding_id for one in told if any(meets(one, case) for case in stories)}  # fmt: skip
+        person = self._who[day.toordinal() // 7 % len(self._who)]
+        for minute, one in enumerate(review(rows, day, taken)):
+            clock = SimulatedClock(moment(day, _SLOTS["review"] * 3600 + minute * 30))
+            decisions.record(
+                engine, finding_id=one.finding_id, action=one.action, person=person.account, identity="claimed", reason=one.reason, clock=clock
+            )  # fmt: skip
+            self.recorded += 1
 
     def _decide(self, engine: Any, matter: _Matter, action: str, day: dt.date, number: int) -> None:
         own = self._who[number % len(self._who)]

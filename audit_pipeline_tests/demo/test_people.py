@@ -141,3 +141,17 @@ def test_signed_decisions_verify(office: Office) -> None:
         verified = signing.verified(duties.row(one), keys)
         assert (verified.person if verified else None) == (one.person if one.identity == "ssh" else None)
     assert decisions.verify(office.engine) == []
+
+
+def test_the_weekly_review_closes_routine_and_leaves_what_belongs_to_a_story(office: Office) -> None:
+    story = next(one for one in office.plot.cases.all if one.kind == "insider_at_night")
+    monday = story.last.date() + 7 * DAY - story.last.date().weekday() * DAY
+    day = min(story.last.date(), monday - 3 * DAY)
+    routine = office.found(day - DAY, "some_rule", {"actor": "nobody.special"}, kind="rule")
+    of_story = office.found(day, "off_hours_access", {"actor": story.actors[0]}, kind="rule", first_time=story.first, last_time=story.last)  # fmt: skip
+    office.people.work(monday)
+    made = decisions.read(office.engine)
+    assert [one.finding_id for one in made if one.action == "false_positive"] == [routine]
+    assert {one.action for one in made if one.finding_id == of_story} == {"acknowledge", "comment"}, (
+        "as the script says"
+    )
