@@ -28,7 +28,8 @@ SOURCE = "search"
 START = dt.date(2025, 6, 1)
 DAY = dt.timedelta(days=1)
 BEGIN = dt.datetime(2025, 6, 1, tzinfo=UTC)
-URL = "https://search.example.com:9200"
+URL = "http://localhost:9200"
+"""Without TLS: there is no socket, and `test_http` has the certificates."""
 
 
 def document(n: int | str, at: dt.datetime, visible: dt.datetime | None = None, **fields: Any) -> Doc:

@@ -175,6 +175,11 @@ def test_a_good_status_with_a_bad_body_is_tried_again(reply: Reply) -> None:
     assert len(stub.seen) == 2
 
 
+def test_an_escaped_lone_surrogate_is_json() -> None:
+    with opened(Scripted(Reply(200, b'{"a":"\\ud800"}', dict(JSON)))) as http:
+        assert http.request("GET", "/").data == {"a": "\ud800"}
+
+
 @pytest.mark.parametrize(
     ("auth", "header"),
     [
