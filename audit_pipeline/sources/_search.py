@@ -14,6 +14,7 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from audit_pipeline.clock import rfc3339
 from audit_pipeline.sections import SearchSettings
@@ -86,7 +87,7 @@ class Search:
 
     @property
     def _path(self) -> str:
-        return "/" + self._settings.index
+        return "/" + quote(self._settings.index, safe=",*:")  # date math such as <logs-{now/d}> has a slash of its own
 
     def count(self, query: dict[str, Any]) -> int:
         """How many documents there are, by the count API.

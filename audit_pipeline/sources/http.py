@@ -201,6 +201,8 @@ class Http:
         self, response: httpx.Response, data: bytes, method: str, path: str, at_once: tuple[bytes, ...]
     ) -> Answer:
         status, where = response.status_code, self._where(method, path)
+        if status < 300:
+            return Answer(data, _object(response, data), _date(response.headers.get("Date")))
         said = self._clean(f"{where}: the source answers {status}{_words(data)}")
         if status in _PERMISSION:
             raise PermissionRefusedError(f"{said}. Check http.auth, and ask for the rights that `audit-pipeline check` lists.")  # fmt: skip
@@ -208,12 +210,10 @@ class Http:
             if any(word in data for word in at_once):
                 raise RefusedError(said, status, data)
             raise _PassingError(f"the source answers {status}{_words(data)}", _retry_after(response))
-        if 300 <= status < 400:
+        if status < 400:
             host = httpx.URL(response.headers.get("Location", "")).host or "elsewhere"
             raise SourceError(f"{where}: the source redirects to {host}, which is not followed. Set http.url to the right address.")  # fmt: skip
-        if status >= 400:
-            raise RefusedError(f"{said}. Check the source's settings.", status, data)
-        return Answer(data, _object(response, data), _date(response.headers.get("Date")))
+        raise RefusedError(f"{said}. Check the source's settings.", status, data)
 
     def _where(self, method: str, path: str) -> str:
         return f"{method} {self._settings.url}{path}"

@@ -362,3 +362,18 @@ def test_check_names_what_is_lacking(world: SearchWorld, change: Callable[[Any],
     if world.store.opensearch:
         words["rights"] = "indices:data/read/point_in_time/create"
     assert words[what] in detail
+
+
+def test_a_name_does_not_lead_to_another_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SearchWorld(tmp_path, index="<logs-{now/d}>/_doc?x=1,logs-*")
+    paths: list[str] = []
+    handle = world.store.handle
+
+    def heard(method: str, path: str, *rest: Any) -> Any:
+        paths.append(path)
+        return handle(method, path, *rest)
+
+    monkeypatch.setattr(world.store, "handle", heard)
+    world.collect(THREE)
+    assert {path.count("/") for path in paths} == {2}
+    assert paths[0].startswith("/%3Clogs-%7Bnow%2Fd%7D%3E%2F_doc%3Fx%3D1,logs-*/")
