@@ -38,6 +38,8 @@ from audit_pipeline_tests.stubs.elasticsearch import Doc
 JUDGED = BEGIN + 2 * DAY
 """Two days before it are known: its third day can be judged."""
 KNOWN_NIGHTS = 2
+KNOWN_UNTIL = dt.timedelta(minutes=5)
+"""Into the judged day: when the last of them was collected. No document of a history is searchable before, no poll comes earlier."""
 HOUR, SECOND = dt.timedelta(hours=1), dt.timedelta(seconds=1)
 LOOK_BACK = dt.timedelta(hours=12)
 LAG = dt.timedelta(minutes=2)
@@ -74,7 +76,7 @@ def template(root: Path, *, opensearch: bool) -> None:
     world = _world(root, opensearch=opensearch, seed=0)
     world.store.docs = _before()
     for day in (0, 1):
-        world.night(BEGIN + (day + 1) * DAY + 3 * HOUR)
+        world.night(BEGIN + (day + 1) * DAY + KNOWN_UNTIL)
 
 
 def _before() -> list[Doc]:
@@ -99,7 +101,8 @@ def _documents(rng: random.Random, *, quiet: bool) -> list[Doc]:
     for doc in found:
         at = dt.datetime.fromisoformat(doc.source["@timestamp"])
         delay = rng.random() * latest if rng.random() < share else rng.randrange(30) * SECOND
-        made.append(Doc(doc.index, doc.id, doc.source, at + delay, at + forgets if forgets else None))
+        visible = max(at + delay, JUDGED + KNOWN_UNTIL + SECOND)
+        made.append(Doc(doc.index, doc.id, doc.source, visible, at + forgets if forgets else None))
     rng.shuffle(made)
     if forgets:
         made += [Doc(d.index, d.id, d.source, d.visible, dt.datetime.fromisoformat(d.source["@timestamp"]) + forgets) for d in _before()]  # fmt: skip
@@ -115,7 +118,7 @@ def _skewed(doc: Doc, skew: dt.timedelta) -> Doc:
 
 def _polls(rng: random.Random) -> list[dt.datetime]:
     """Some during the day, then a night or two, or three nights with none between."""
-    moments = [JUDGED + rng.randrange(86_400) * SECOND for _ in range(rng.randrange(3))]
+    moments = [JUDGED + rng.randrange(600, 86_400) * SECOND for _ in range(rng.randrange(3))]
     nights = rng.choice([[1], [1, 2], [2], [1, 3]])
     return sorted(moments) + [JUDGED + n * DAY + 3 * HOUR for n in nights]
 
