@@ -262,7 +262,8 @@ def test_what_was_deleted_unread_is_not_healed_by_a_later_collection_of_the_same
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
-def test_a_clock_that_is_off_loses_nothing_and_is_named(world: SearchWorld, hours: int) -> None:
+def test_a_clock_that_is_off_loses_nothing_and_is_named(tmp_path: Path, hours: int) -> None:
+    world = SearchWorld(tmp_path, look_back="10m")
     world.store.skew = dt.timedelta(hours=hours)
     stamp = BEGIN + DAY + 2 * HOUR
     world.store.docs = [document(n, stamp + world.store.skew + n * MINUTE, stamp + n * MINUTE + MINUTE) for n in range(120)]  # fmt: skip
