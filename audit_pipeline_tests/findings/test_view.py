@@ -186,7 +186,9 @@ def write_rule(settings: Settings, **more: Any) -> None:
 def test_who_owns_a_service_comes_before_who_owns_a_source(place: Place, service: str, source: str, team: str) -> None:
     write_rule(place[0])
     night(
-        place, [{"time": at(8), "x_source": source, "api_operation": "TagBucketByHand", "api_service_name": service}], DAY
+        place,
+        [{"time": at(8), "x_source": source, "api_operation": "TagBucketByHand", "api_service_name": service}],
+        DAY,
     )
     assert [row["team"] for row in findings(place)] == [team]
 
