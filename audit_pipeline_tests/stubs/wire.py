@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -100,9 +101,10 @@ def serve(stub: Stub, port: int = 0) -> ThreadingHTTPServer:
                 self.send_header(name, value)
             self.end_headers()
             if reply.fault == "slow":
-                for n in range(len(data)):
-                    self.wfile.write(data[n : n + 1])
-                    time.sleep(0.05)
+                with contextlib.suppress(ConnectionError):  # who asked has gone, as it should
+                    for n in range(len(data)):
+                        self.wfile.write(data[n : n + 1])
+                        time.sleep(0.05)
             elif reply.fault == "cut":
                 self.wfile.write(data[: len(data) // 2])
                 self.close_connection = True
