@@ -91,19 +91,17 @@ class People:
 
         engine = open_state(self._settings.state_url_resolved)
         try:
-            self._look(engine, day)
-            self._review(engine, day)
+            waiting = [matter for matter in self._matters if matter.finding is None and _awaited(matter.case, day)]
+            if waiting or not day.weekday():
+                self._look(engine, day, waiting)
             for number, matter in enumerate(self._matters):
                 for action in _due(matter, day):
                     self._decide(engine, matter, action, day, number)
         finally:
             engine.dispose()
 
-    def _look(self, engine: Any, day: dt.date) -> None:
-        """Take up what the nights before found."""
-        waiting = [matter for matter in self._matters if matter.finding is None and _awaited(matter.case, day)]
-        if not waiting:
-            return
+    def _look(self, engine: Any, day: dt.date, waiting: list[_Matter]) -> None:
+        """Take up what the nights before found; on Mondays, review the rest."""
         from audit_pipeline.demo.score import meets, seen, shows
         from audit_pipeline.findings.view import findings_table
 
@@ -118,19 +116,14 @@ class People:
                 if one.finding_id not in taken and one.state == "open":
                     matter.finding, matter.group_key, matter.since = one.finding_id, keys[one.finding_id], day
                     break
-
-    def _review(self, engine: Any, day: dt.date) -> None:
-        """Mondays: what is open and has nothing to do with a story."""
-        from audit_pipeline.demo.score import meets, seen
-        from audit_pipeline.findings import decisions
-        from audit_pipeline.findings.view import findings_table
-
-        if day.weekday():
-            return
-        rows = findings_table(self._settings, self._lake, engine, day - DAY).to_pylist()
         stories = [truth.of(case) for case in self._cases if not case.decoy]
-        told = seen(self._settings, self._lake, rows) if rows else []
-        taken = {matter.finding for matter in self._matters} | {one.finding_id for one in told if any(meets(one, case) for case in stories)}  # fmt: skip
+        of_stories = {one.finding_id for one in findings if any(meets(one, case) for case in stories)}
+        self._review(engine, day, rows, of_stories | {matter.finding for matter in self._matters})
+
+    def _review(self, engine: Any, day: dt.date, rows: list[dict[str, Any]], taken: set[str | None]) -> None:
+        """What is open and has nothing to do with a story (`review`)."""
+        from audit_pipeline.findings import decisions
+
         person = self._who[day.toordinal() // 7 % len(self._who)]
         for minute, one in enumerate(review(rows, day, taken)):
             clock = SimulatedClock(moment(day, _SLOTS["review"] * 3600 + minute * 30))
