@@ -117,8 +117,9 @@ class People:
                     matter.finding, matter.group_key, matter.since = one.finding_id, keys[one.finding_id], day
                     break
         stories = [truth.of(case) for case in self._cases if not case.decoy]
-        of_stories = {one.finding_id for one in findings if any(meets(one, case) for case in stories)}
-        self._review(engine, day, rows, of_stories | {matter.finding for matter in self._matters})
+        taken = {matter.finding for matter in self._matters}
+        taken.update(one.finding_id for one in findings if any(meets(one, case) for case in stories))
+        self._review(engine, day, rows, taken)
 
     def _review(self, engine: Any, day: dt.date, rows: list[dict[str, Any]], taken: set[str | None]) -> None:
         """What is open and has nothing to do with a story (`review`)."""
