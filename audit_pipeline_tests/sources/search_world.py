@@ -12,7 +12,6 @@ from audit_pipeline.formats import indexing, unify
 from audit_pipeline.formats.ecs import FORMAT
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.store import Lake
-from audit_pipeline.lake.views import connect
 from audit_pipeline.quality.completeness import assess
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import collect as collecting
@@ -20,7 +19,7 @@ from audit_pipeline.sources.base import Source
 from audit_pipeline.sources.collect import Collected
 from audit_pipeline.sources.elasticsearch import DIALECTS, SearchSource
 from audit_pipeline.sources.http import Waiting
-from audit_pipeline_tests.sources.world import RealClock
+from audit_pipeline_tests.sources.world import RealClock, Stored
 from audit_pipeline_tests.stubs.elasticsearch import SECRET, Doc, Store
 from audit_pipeline_tests.stubs.wire import Time, Transport
 
@@ -40,7 +39,7 @@ def document(n: int | str, at: dt.datetime, visible: dt.datetime | None = None, 
     return Doc(index, str(n), source | fields, visible or at + dt.timedelta(seconds=1), gone)
 
 
-class SearchWorld:
+class SearchWorld(Stored):
     """One source over one store; `moment` is the time of both."""
 
     def __init__(self, root: Path, *, opensearch: bool = False, seed: int = 0, **search: Any) -> None:
@@ -96,13 +95,3 @@ class SearchWorld:
             for _, data in raw.members(self.lake, entry, range(len(entry.members))):
                 found.update(hit["_id"] for hit in json.loads(data)["hits"]["hits"])
         return sorted(found)
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        con = connect(self.lake, tables=["events", "rejects"])
-        try:
-            return con.execute(sql).fetchall()
-        finally:
-            con.close()
-
-    def uids(self) -> list[str]:
-        return [uid for (uid,) in self.rows("SELECT metadata_uid FROM events ORDER BY metadata_uid")]

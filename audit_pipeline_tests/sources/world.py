@@ -56,8 +56,24 @@ def packed(*records: bytes) -> bytes:
     return gzip.compress(document(*records), mtime=0)
 
 
+class Stored:
+    """What a world's lake holds."""
+
+    lake: Lake
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        con = connect(self.lake, tables=["events", "rejects"])
+        try:
+            return con.execute(sql).fetchall()
+        finally:
+            con.close()
+
+    def uids(self) -> list[str]:
+        return [uid for (uid,) in self.rows("SELECT metadata_uid FROM events ORDER BY metadata_uid")]
+
+
 @dataclass
-class World:
+class World(Stored):
     """Logs below `root/logs` and a lake beside them."""
 
     root: Path
@@ -101,16 +117,6 @@ class World:
     def night(self, at: dt.datetime = NOON + HOUR) -> dict[dt.date, Built]:
         self.collect(at)
         return self.build()
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        con = connect(self.lake, tables=["events", "rejects"])
-        try:
-            return con.execute(sql).fetchall()
-        finally:
-            con.close()
-
-    def uids(self) -> list[str]:
-        return [uid for (uid,) in self.rows("SELECT metadata_uid FROM events ORDER BY metadata_uid")]
 
     def content_hash(self) -> str:
         """Of all events, without order and without the columns that tell where and when we got them."""
