@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -280,6 +281,29 @@ def test_the_store_counts_and_agreement_is_proof(world: SearchWorld) -> None:
         world.night(THREE + night * DAY)
     assert world.verdict((BEGIN + 3 * DAY).date())[0] == "proven"
     assert request_of(world)["counted"]["2025-06-04"] == 70
+
+
+@pytest.mark.parametrize("given", [70, 0], ids=["some", "none"])
+def test_fewer_documents_than_the_store_counts_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    world = SearchWorld(tmp_path)
+    for night in range(3):
+        filled(world, 70, begin=BEGIN + night * DAY)
+        world.night(THREE + night * DAY)
+    answer = world.store.handle
+
+    def counts_more(method: str, path: str, params: Any, headers: Any, body: bytes) -> Any:
+        reply = answer(method, path, params, headers, body)
+        asked = path.endswith("/_count") and b'"gte":"2025-06-04T00:00:00' in body
+        return dataclasses.replace(reply, data=reply.data | {"count": reply.data["count"] + 5}) if asked else reply
+
+    monkeypatch.setattr(world.store, "handle", counts_more)
+    filled(world, given, begin=BEGIN + 3 * DAY)
+    world.night(THREE + 3 * DAY)
+    verdict, reasons = world.verdict((BEGIN + 3 * DAY).date())
+    assert verdict in ("partial", "missing")
+    assert "5 are missing" in reasons["mismatch"]
 
 
 def test_another_selection_is_read_from_its_start(tmp_path: Path) -> None:
