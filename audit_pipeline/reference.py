@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
-import re
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 import pyarrow as pa
@@ -21,19 +20,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from audit_pipeline import sources
 from audit_pipeline.context.identities import SCHEMA as IDENTITIES
 from audit_pipeline.context.releases import SCHEMA as RELEASES
 from audit_pipeline.context.tables import ADDED, OWNED
 from audit_pipeline.lake.tables import FINDINGS_SCHEMA, INDEX_SCHEMA, TABLES
 from audit_pipeline.ocsf.columns import COLUMNS, OCSF_VERSION
+from audit_pipeline.reference_rules import MADE, cell, rules, shown
 from audit_pipeline.reports.reviews import SCHEMA as REVIEWS_SCHEMA
 from audit_pipeline.settings import Settings
 from audit_pipeline.state import metadata
 
-if TYPE_CHECKING:
-    from audit_pipeline.detections.rule import Rule
-
-_MADE = "<!-- Made by `python -m audit_pipeline.reference docs/reference`; edit the code it is made from. -->"
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dt.date: "date", dt.time: "time", dt.timedelta: "duration"}  # fmt: skip
 
 
@@ -44,7 +41,7 @@ def configuration() -> str:
         [
             "# Configuration",
             "",
-            _MADE,
+            MADE,
             "",
             "Keys of `pipeline.yaml`. `NAME` stands for a name that you choose. Durations are a whole number and a unit of s, m, h, d or w,",
             "such as `2h`; times of day stand in quotes. An unknown key is an error. No secret stands in the file: a key that ends in `_env`",
@@ -54,8 +51,23 @@ def configuration() -> str:
             "|---|---|---|---|",
             *rows,
             "",
+            *_collector_options(),
         ]
     )
+
+
+def _collector_options() -> Iterator[str]:
+    """A table of `sources.NAME.options` for each type of source that has any."""
+    models: dict[type[BaseModel], list[str]] = {}
+    for name in sources.names():
+        models.setdefault(sources.get(name).Options, []).append(name)
+    for model, names in models.items():
+        if not model.model_fields:
+            continue
+        yield from (f"## `options` of {' and '.join(f'`{name}`' for name in names)}", "")
+        yield from ("| key | type | default | meaning |", "|---|---|---|---|")
+        yield from (f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(model, ""))
+        yield ""
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
@@ -64,7 +76,7 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, 
         key = prefix + (field.alias or name)
         inner, several = _section(field.annotation)
         if inner is None or field.description:
-            yield key, _kind(field.annotation), _default(field), _cell(field.description or "")
+            yield key, _kind(field.annotation), _default(field), cell(field.description or "")
         if inner is not None:
             yield from _keys(inner, key + (".NAME." if several else "."))
 
@@ -100,22 +112,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined or isinstance(value, BaseModel):
         return ""
-    return f"`{_shown(value)}`"
-
-
-def _shown(value: Any) -> str:
-    """A value as it would stand in YAML."""
-    if value is None:
-        return "null"
-    if isinstance(value, dt.timedelta):
-        seconds = int(value.total_seconds())
-        unit, size = next(
-            (unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % size == 0
-        )
-        return f"{seconds // size}{unit}"
-    if isinstance(value, dt.time):
-        return f'"{value:%H:%M}"'
-    return str(value)
+    return f"`{shown(value)}`"
 
 
 def tables() -> str:
@@ -123,7 +120,7 @@ def tables() -> str:
     parts = [
         "# Tables",
         "",
-        _MADE,
+        MADE,
         "",
         "What `audit-pipeline query` sees. Times are UTC. One Parquet file a partition, below the lake's root; `NAME` is a source, `D` a day.",
         "",
@@ -164,7 +161,7 @@ def tables() -> str:
             "|---|---|---|",
         ]
         parts += [
-            f"| `{column.name}` | {str(column.type).lower()} | {_cell(column.comment or '')} |"
+            f"| `{column.name}` | {str(column.type).lower()} | {cell(column.comment or '')} |"
             for column in found.columns
         ]
         parts.append("")
@@ -178,7 +175,7 @@ def _events() -> list[str]:
         "| column | type | OCSF path | meaning |",
         "|---|---|---|---|",
     ]
-    rows = [f"| `{c.name}` | {_type(c.kind)} | {f'`{c.path}`' if c.path else ''} | {_cell(c.doc)} |" for c in COLUMNS]
+    rows = [f"| `{c.name}` | {_type(c.kind)} | {f'`{c.path}`' if c.path else ''} | {cell(c.doc)} |" for c in COLUMNS]
     return [*head, *rows, ""]
 
 
@@ -225,7 +222,7 @@ def commands() -> str:
     parts = [
         "# Commands",
         "",
-        _MADE,
+        MADE,
         "",
         "Exit codes: 0 all is well, 1 something is wrong with the data, 2 used wrongly. `-c FILE` goes before the command and says which",
         "configuration; without it `AUDIT_PIPELINE_CONFIG` does, else `pipeline.yaml`.",
@@ -256,7 +253,7 @@ def _help(command: click.Command) -> Iterator[str]:
 
 def _options(command: click.Command) -> list[str]:
     rows = [
-        f"| `{', '.join([*option.opts, *option.secondary_opts])}` | {_cell(_meaning(option))} | {_set_by_default(option)} |"
+        f"| `{', '.join([*option.opts, *option.secondary_opts])}` | {cell(_meaning(option))} | {_set_by_default(option)} |"
         for option in command.params
         if isinstance(option, click.Option)
     ]
@@ -272,61 +269,6 @@ def _set_by_default(option: click.Option) -> str:
     if option.is_flag or option.default is None or not option.show_default:
         return "required" if option.required else ""
     return f"`{option.default}`"
-
-
-def rules() -> str:
-    """The page of the detection rules that are shipped."""
-    from audit_pipeline.detections import sigma
-
-    settings = Settings.from_text(
-        "start: 2026-01-01\nsources: {any: {type: files, format: cloudtrail}}", Path("pipeline.yaml")
-    )
-    known = [sigma.read(file, settings) for file in sigma.rule_files(sigma.SHIPPED)]
-    parts = [
-        "# Detection rules",
-        "",
-        _MADE,
-        "",
-        f"The {len(known)} rules that are shipped, by file name. `ocsf` is every source whose events have the columns. A rule of yours with the same id",
-        "replaces one of them ([add a rule](../how-to/add-a-rule.md)); `audit-pipeline rules explain NAME` adds runbook and SQL.",
-        "",
-        "| rule | title | level | ATT&CK | sources | kind |",
-        "|---|---|---|---|---|---|",
-        *(f"| [{rule.name}](#{rule.name}) | {_cell(rule.title)} | {rule.level} | {_techniques(rule)} | {_formats(rule)} | {_limit(rule)} |" for rule in known),
-        "",
-    ]  # fmt: skip
-    for rule in known:
-        parts += [f"## {rule.name}", "", f"`{rule.id}`", "", rule.description, ""]
-        parts += [f"Harmless causes: {'; '.join(rule.falsepositives)}.", ""]
-        parts += [f"Does not see: {'; '.join(rule.blind_spots)}.", ""]
-    return "\n".join(parts)
-
-
-def _techniques(rule: Rule) -> str:
-    return ", ".join(tag for tag in rule.attack if tag[1:2].isdigit())
-
-
-def _formats(rule: Rule) -> str:
-    return ", ".join(sorted({base.format or "ocsf" for base in rule.bases}))
-
-
-def _limit(rule: Rule) -> str:
-    """What makes a hit, in words."""
-    if rule.history is not None:
-        from audit_pipeline.detections.history import words
-
-        return f"each event {words(rule.history)}"
-    if rule.kind == "single":
-        return "each event"
-    window = _shown(rule.timespan)
-    if rule.kind.startswith("temporal"):
-        return f"{rule.kind}: {', '.join(_cell(base.name) for base in rule.bases)} in {window}"
-    return f"{rule.kind}: {rule.threshold} {f'different {rule.counted}' if rule.counted else 'events'} in {window}"
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
 PAGES = {"configuration.md": configuration, "tables.md": tables, "commands.md": commands, "rules.md": rules}

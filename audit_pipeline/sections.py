@@ -63,19 +63,26 @@ class Secret(Section):
 
 
 class AuthSettings(Section):
-    """How a collector says who it is: one of `api_key`, `bearer`, `username` with `password`."""
+    """How a collector says who it is: one of `api_key`, `bearer`, `username` with `password`, `headers`."""
 
     api_key: Secret | None = Field(default=None, description="API key, sent as `Authorization: ApiKey ...`")
     bearer: Secret | None = Field(default=None, description="token, sent as `Authorization: Bearer ...`")
     username: str | None = Field(default=None, description="user name of basic authentication")
     password: Secret | None = Field(default=None, description="its password")
+    headers: dict[str, Secret] = Field(
+        default_factory=dict,
+        description="headers by name whose values are secrets, where a system has its own such as `DD-API-KEY`",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
-        if sum(given is not None for given in (self.api_key, self.bearer, self.username)) > 1:
-            raise ValueError("use one of api_key, bearer, or username with password")
+        if sum(bool(given) for given in (self.api_key, self.bearer, self.username, self.headers)) > 1:
+            raise ValueError("use one of api_key, bearer, username with password, or headers")
+        for name in self.headers:
+            if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+                raise ValueError(f"{name[:64]!r} is no name of a header")
         return self
 
 
@@ -98,24 +105,9 @@ class HttpSettings(Section):
     budget: Duration = Field(
         default=dt.timedelta(minutes=30), description="how long a collection may take, with all that is tried again"
     )
-
-
-class SearchSettings(Section):
-    """What is read of a search store."""
-
-    index: str = Field(description="index, data stream or pattern; several with commas")
-    query: dict[str, Any] | None = Field(default=None, description="filter in the store's query language")
-    visible_field: str = Field(
-        default="@timestamp",
-        description="field by which new documents are found: `event.ingested` where an ingest pipeline sets it",
+    rate: float | None = Field(
+        default=None, gt=0, le=1000, description="requests a second, at most; null: as fast as it answers"
     )
-    look_back: Duration = Field(
-        default=dt.timedelta(days=1), description="how far behind the last collection is read again, for late documents"
-    )
-    lag: Duration = Field(
-        default=dt.timedelta(minutes=2), description="how fresh documents are left for the next collection"
-    )
-    page_size: int = Field(default=1000, ge=1, le=10_000, description="documents of a page")
 
 
 class SourceSettings(Section):
@@ -139,7 +131,9 @@ class SourceSettings(Section):
     )
     expected: list[str] = Field(default_factory=list, description="senders that must be heard")
     http: HttpSettings | None = Field(default=None, description="for collectors over HTTP: where, and as whom")
-    search: SearchSettings | None = Field(default=None, description="for search stores: what is read")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what the collector of this type reads, and how: see its table below"
+    )
 
 
 class TeamSettings(Section):

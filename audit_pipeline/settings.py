@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from audit_pipeline.clock import Clock, SimulatedClock, SystemClock, as_of
-from audit_pipeline.errors import ConfigError
+from audit_pipeline.errors import ConfigError, UsageError
 from audit_pipeline.sections import (
     BudgetSettings,
     ClockTime,
@@ -134,8 +134,24 @@ class Settings(Section):
             settings = cls.model_validate(data)
         except ValidationError as error:
             raise ConfigError("\n".join(_explain(file, item) for item in error.errors(include_url=False))) from None
+        if wrong := [line for name in settings.sources for line in settings._wrong_options(name, file)]:
+            raise ConfigError("\n".join(wrong))
         settings._file = file
         return settings
+
+    def _wrong_options(self, name: str, file: Path) -> list[str]:
+        """What is wrong with a source's type and options, by its collector's own word."""
+        from audit_pipeline import sources  # collectors read sections of this configuration themselves
+
+        try:
+            model = sources.get(self.sources[name].type).Options
+            model.model_validate(self.sources[name].options)
+        except UsageError as error:
+            return [f"{file}: sources.{name}.type: {error}"]
+        except ValidationError as error:
+            at = ("sources", name, "options")
+            return [_explain(file, item, at, model) for item in error.errors(include_url=False)]
+        return []
 
     @property
     def file(self) -> Path:
@@ -177,17 +193,14 @@ class Settings(Section):
         return SimulatedClock(self.as_of(day)) if self.clock == "simulated" else SystemClock()
 
 
-def _explain(file: Path, item: Any) -> str:
-    """One pydantic error in words: file, key, what is wrong, what to do."""
-    where = [str(part) for part in item["loc"] if part != "[key]"]
+def _explain(file: Path, item: Any, at: tuple[str, ...] = (), root: type[BaseModel] | None = None) -> str:
+    """One pydantic error in words: file, key, what is wrong, what to do. `root` is the model of what stands under `at`."""
+    where = [*at, *(str(part) for part in item["loc"] if part != "[key]")]
     key = ".".join(where) or "(top level)"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where[-1], _valid_keys(item["loc"][:-1]), n=1)
-        hint = (
-            f"did you mean {near[0]!r}?"
-            if near
-            else f"valid keys here: {', '.join(sorted(_valid_keys(item['loc'][:-1])))}"
-        )
+        valid = _valid_keys(item["loc"][:-1], root or Settings)
+        near = difflib.get_close_matches(where[-1], valid, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys here: {', '.join(sorted(valid)) or 'none'}"
         return f"{file}: {key}: unknown key, {hint}"
     if item["type"] == "missing":
         return f"{file}: {key}: is missing; add it (`audit-pipeline init` shows an example)"
@@ -202,9 +215,9 @@ def _may_hold_secret(key: str, value: str) -> bool:
     return "@" in value or re.search(r"password|secret|token|storage|url", key) is not None
 
 
-def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
+def _valid_keys(loc: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
     """The keys that are allowed below `loc`; names of sources and teams may be any, those of keys too."""
-    model: Any = Settings
+    model: Any = root
     named = False
     for part in loc:
         if named:

@@ -7,39 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit_pipeline.errors import UsageError, UserError
-
-_SEARCH = """\
-  NAME:
-    type: TYPE
-    format: ecs                    # documents in the Elastic Common Schema
-    http:
-      url: https://search.example.com:9200   # change this
-      auth:                        # one of api_key, bearer, or username with password; a secret is read from env: NAME or file: PATH
-        AUTH
-      ca_file: null                # PEM file of a private authority; null: those that the system trusts
-      timeout: 60s                 # how long one answer may take
-      budget: 30m                  # how long a collection may take, with all that is tried again
-    search:
-      index: "logs-audit-*"        # change this: index, data stream or pattern; several with commas
-      query: null                  # filter in the store's query language, such as {term: {event.kind: event}}
-      visible_field: "@timestamp"  # better: event.ingested, where an ingest pipeline sets it
-      look_back: 1d                # how far behind the last collection is read again, for late documents
-      lag: 2m                      # how fresh documents are left for the next collection
-      page_size: 1000              # documents of a page
-    settles_after: 2h
-"""
-_KEY = "api_key: {env: AUDIT_SEARCH_KEY}"
-_BASIC = "username: audit_reader\n        password: {env: AUDIT_SEARCH_PASSWORD, file: null}\n        # bearer: {env: AUDIT_SEARCH_TOKEN}\n        # api_key: {env: AUDIT_SEARCH_KEY}"
-BLOCKS = {
-    "elasticsearch": _SEARCH.replace("NAME:", "elastic_audit:", 1)
-    .replace("TYPE", "elasticsearch")
-    .replace("AUTH", _KEY),
-    "opensearch": _SEARCH.replace("NAME:", "opensearch_audit:", 1)
-    .replace("TYPE", "opensearch")
-    .replace("AUTH", _BASIC),
-}
-"""By type of collector: what stands under `sources`."""
+from audit_pipeline import sources
+from audit_pipeline.errors import UserError
 
 
 def _commented(block: str) -> str:
@@ -59,20 +28,10 @@ run_at: "03:00"                    # when the nightly run starts (in quotes); a 
 start: 2026-01-01                  # change this: first day to look at
 
 sources:                           # one entry for each place that logs come from; the name is yours (a-z, 0-9, _)
-  cloudtrail_prod:
-    type: files                    # collector
-    format: cloudtrail             # record format
-    paths: ["logs/cloudtrail/**/*.json.gz"]   # change this: globs, from this folder; URLs such as s3://bucket/AWSLogs/** too
-    storage: {}                    # options of the object store, such as {endpoint_url: "https://s3.example.com"}; no secrets
-    team: cloud                    # who owns the source; stands under teams
-    settles_after: 2h              # when a day's records have normally all arrived: s, m, h, d or w
-    expected: []                   # senders that must be heard, such as [i-0abc, i-0def]
-    zone: UTC                      # time zone of stamps where the format has none (CloudTrail has), such as Europe/Berlin
-    year: null                     # where the format has no year (CloudTrail has) and the file's time does not tell it
-
+SOURCE
   # Other collectors, such as `audit-pipeline init --source elasticsearch` writes them:
 """
-PIPELINE += _commented(BLOCKS["opensearch"])
+PIPELINE = PIPELINE.replace("SOURCE", sources.get("files").EXAMPLE, 1) + _commented(sources.get("opensearch").EXAMPLE)
 PIPELINE += """
 teams:                             # who is told, and what is theirs: source:NAME or service:NAME
   cloud: {mail: [cloud@example.com], owns: ["source:cloudtrail_prod", "service:s3.amazonaws.com"]}
@@ -146,11 +105,10 @@ def configuration(source: str | None) -> str:
     """
     if source in (None, "files"):
         return PIPELINE
-    if source not in BLOCKS:
-        raise UsageError(f"no example of a source of type {source!r}: there are files, {', '.join(BLOCKS)}.")
+    block = sources.get(source).EXAMPLE
     begin, end = PIPELINE.index("  cloudtrail_prod:"), PIPELINE.index("teams:      ")
-    name = BLOCKS[source].split(":", 1)[0].strip()
-    text = f"{PIPELINE[:begin]}{BLOCKS[source]}    team: cloud\n\n{PIPELINE[end:]}"
+    name = block.split(":", 1)[0].strip()
+    text = f"{PIPELINE[:begin]}{block}    team: cloud\n\n{PIPELINE[end:]}"
     return text.replace("source:cloudtrail_prod", f"source:{name}")
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from audit_pipeline.detections.sigma import SHIPPED, rule_files
 from audit_pipeline.lake.tables import TABLES
-from audit_pipeline.reference import PAGES, commands, configuration, rules, tables, write
+from audit_pipeline.reference import PAGES, commands, configuration, tables, write
+from audit_pipeline.reference_rules import rules
 from audit_pipeline.sections import SourceSettings
 from audit_pipeline.settings import Settings
 

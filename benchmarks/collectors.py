@@ -57,7 +57,7 @@ def collected(url: str, kind: str, folder: Path) -> int:
     """By the collector, into a new lake; documents that were asked for are all kept."""
     (folder / "key").write_text(SECRET)
     http = {"url": url, "auth": {"api_key": {"file": "key"}}}
-    source = {"type": kind, "format": "ecs", "http": http, "search": {"index": "logs-audit"}}
+    source = {"type": kind, "format": "ecs", "http": http, "options": {"index": "logs-audit"}}
     settings = Settings.from_text(
         json.dumps({"start": "2020-01-01", "sources": {"s": source}}), folder / "pipeline.yaml"
     )

@@ -6,10 +6,10 @@ Belongs here: the protocol and the small types it speaks in. Not here: inflating
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Framing = Literal["document", "lines"]
 
@@ -85,6 +85,16 @@ class Format(Protocol):
     def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:
         """Key, time and fate of each record of one member; `visible` is the member's visible time, for stamps without a year."""
         ...
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """How a store's record carries another system's record; a format of such a store has one as `ENVELOPE` beside `FORMAT`."""
+
+    facts: Callable[[Mapping[str, Any]], Mapping[str, str]]
+    """of a record's decoded fields, what a condition may ask for, such as `index`, `sourcetype`, `service`, `dataset`"""
+    payload: Callable[[Mapping[str, Any]], bytes | None]
+    """the other system's record as it stands in the store's; null where there is none"""
 
 
 @runtime_checkable

@@ -146,6 +146,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
         found = [
             _no_data(evidence, past.alike(day, calendar), day),
             *why.reconciled(evidence.counted, numbers),
+            *why.attested(evidence.attested),
             *why.remarks(evidence.remarks),
             *why.unread(evidence.unread),
         ]
@@ -155,6 +156,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
             *faults,
             *why.accounting(evidence.indexed, evidence.declared, numbers),
             *why.reconciled(evidence.counted, numbers),
+            *why.attested(evidence.attested),
             *why.remarks(evidence.remarks),
             *why.unread(evidence.unread),
             *silences,
@@ -164,7 +166,9 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
             *why.timeliness(numbers, settings.sources[source].settles_after),
         ]
     cold = _cold_start(earlier, rhythm) if evidence.covered and received else []
-    verdict = _verdict(evidence, received, found, cold, agreed=evidence.counted == numbers.events)
+    attested = evidence.attested is not None and evidence.attested[1] >= evidence.attested[0]
+    agreed = evidence.counted == numbers.events or attested
+    verdict = _verdict(evidence, received, found, cold, agreed=agreed)
     return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold], band)
 
 

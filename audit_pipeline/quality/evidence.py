@@ -65,6 +65,11 @@ class _Asking:
         return midnight(day + DAY) <= dt.datetime.fromisoformat(self.last.collected_at) < midnight(day + 2 * DAY)
 
 
+def _listed(found: object) -> list[dict[str, str]]:
+    """One stretch, or a list of them."""
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The facts of collection of one source, seen from one day."""
@@ -174,15 +179,25 @@ class Evidence:
         return counts[-1] if counts else None
 
     @property
+    def attested(self) -> tuple[int, int, str] | None:
+        """How many parts of the day the source's own record of them names, how many were received and verified, and what they are."""
+        key = self.day.isoformat()
+        found = [
+            known[key]
+            for asking in self._askings
+            if not asking.failure and isinstance(known := asking.last.request.get("attested"), dict) and key in known
+        ]
+        return (int(found[-1]["expected"]), int(found[-1]["received"]), str(found[-1]["of"])) if found else None
+
+    @property
     def unread(self) -> list[str]:
         """What may have been deleted at the source before it was read, where it touches the day; a later collection heals none of it."""
         begin, end = midnight(self.day), midnight(self.day + DAY)
         return [
             found["detail"]
             for asking in self._askings
-            if isinstance(found := asking.last.request.get("unread"), dict)
-            and dt.datetime.fromisoformat(found["from"]) < end
-            and dt.datetime.fromisoformat(found["to"]) > begin
+            for found in _listed(asking.last.request.get("unread"))
+            if dt.datetime.fromisoformat(found["from"]) < end and dt.datetime.fromisoformat(found["to"]) > begin
         ]
 
     def faults(self, con: duckdb.DuckDBPyConnection) -> list[Fault]:

@@ -124,6 +124,15 @@ def reconciled(counted: int | None, day: Profile) -> list[Reason]:
     return [Reason("mismatch", detail, expected=float(counted), seen=float(day.events))]
 
 
+def attested(found: tuple[int, int, str] | None) -> list[Reason]:
+    """`mismatch`: the source's own record of what it delivered names more than was received and verified."""
+    if found is None or found[1] >= found[0]:
+        return []
+    expected, seen, what = found
+    detail = f"the source's record names {expected:,} {what}, {seen:,} were received and verified: {expected - seen:,} are missing"
+    return [Reason("mismatch", detail, expected=float(expected), seen=float(seen))]
+
+
 def remarks(found: list[Remark]) -> list[Reason]:
     """What source and collector said themselves, under their own code."""
     return [Reason(remark.code, remark.detail) for remark in found]

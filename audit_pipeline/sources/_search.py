@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import Field
+
 from audit_pipeline.clock import rfc3339
-from audit_pipeline.sections import SearchSettings
+from audit_pipeline.sections import Duration, Section
 from audit_pipeline.sources.base import SourceError
 from audit_pipeline.sources.http import Http, RefusedError, TooLargeError
 
@@ -32,6 +34,24 @@ _BREAKER = b"circuit_breaking_exception"
 _LOST = b"search_context_missing_exception"
 _OVERLAP = dt.timedelta(seconds=1)
 """Read again behind the last document seen when a point in time was lost."""
+
+
+class SearchSettings(Section):
+    """What is read of a search store."""
+
+    index: str = Field(description="index, data stream or pattern; several with commas")
+    query: dict[str, Any] | None = Field(default=None, description="filter in the store's query language")
+    visible_field: str = Field(
+        default="@timestamp",
+        description="field by which new documents are found: `event.ingested` where an ingest pipeline sets it",
+    )
+    look_back: Duration = Field(
+        default=dt.timedelta(days=1), description="how far behind the last collection is read again, for late documents"
+    )
+    lag: Duration = Field(
+        default=dt.timedelta(minutes=2), description="how fresh documents are left for the next collection"
+    )
+    page_size: int = Field(default=1000, ge=1, le=10_000, description="documents of a page")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from urllib.parse import urlsplit
 
 from audit_pipeline.clock import rfc3339
-from audit_pipeline.sections import HttpSettings, SearchSettings
-from audit_pipeline.sources._search import Dialect, Search
+from audit_pipeline.sources._search import Dialect, Search, SearchSettings
 from audit_pipeline.sources.base import Probe, SourceError
 from audit_pipeline.sources.http import Answer, Http, PermissionRefusedError, RefusedError
 
@@ -20,7 +18,6 @@ RIGHTS = ("read", "view_index_metadata")
 """Of the index: pages, counts and points in time; names of its data streams and their life cycle."""
 MAX_SKEW_S = 60
 """A `Date` header tells whole seconds, and the way takes time."""
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def role(dialect: Dialect, search: SearchSettings) -> str:
@@ -32,13 +29,12 @@ def role(dialect: Dialect, search: SearchSettings) -> str:
     return json.dumps({"indices": [{"names": names, "privileges": list(RIGHTS)}]})
 
 
-def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSettings, now: dt.datetime) -> list[Probe]:
+def probes(http: Http, dialect: Dialect, search: SearchSettings, now: dt.datetime) -> list[Probe]:
     """All questions; a later one is asked also when an earlier one fails, unless the store cannot be reached.
 
     Args:
         http: the conversation.
         dialect: which of the two stores it is.
-        where: its address.
         search: what is to be read.
         now: this machine's time.
 
@@ -46,7 +42,7 @@ def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSett
         SourceError: it cannot be reached.
     """
     wanted = f"Ask for this role: {role(dialect, search)}"
-    found = [_reach(http, where), _identity(http, dialect), _rights(http, dialect, search, wanted)]
+    found = [_reach(http), _identity(http, dialect), _rights(http, dialect, search, wanted)]
     try:
         reader = Search(http, dialect, search)
         newest, oldest = reader.edge("desc"), reader.edge("asc")
@@ -57,7 +53,9 @@ def probes(http: Http, dialect: Dialect, where: HttpSettings, search: SearchSett
     if newest.date is not None:
         found.append(_clock(newest.date - now))
     if newest.value is None:
-        said = f"no document of {search.index} has {search.visible_field}: check search.index and search.visible_field"
+        said = (
+            f"no document of {search.index} has {search.visible_field}: check options.index and options.visible_field"
+        )
         return [*found, Probe("read", False, said)]
     found.append(Probe("newest record", True, _at(newest.value, newest.date)))
     kept = f"the oldest document is of {_at(oldest.value or newest.value, newest.date)}: what is older cannot be had. Collect in half that time at the latest"
@@ -79,16 +77,15 @@ def _at(value: dt.datetime, theirs: dt.datetime | None) -> str:
     )
 
 
-def _reach(http: Http, where: HttpSettings) -> Probe:
-    host = urlsplit(where.url)
-    plain = host.scheme == "http" and host.hostname not in _LOCAL
+def _reach(http: Http) -> Probe:
+    plain = http.unencrypted
     try:
         answer = http.request("GET", "/", tries=1)
     except (PermissionRefusedError, RefusedError):  # some roles may not ask for it
-        return Probe("reach", not plain, f"{where.url} answers")
+        return Probe("reach", not plain, f"{http.url} answers")
     version = answer.data.get("version")
     number = version.get("number") if isinstance(version, dict) else None
-    said = f"{where.url} answers, version {number}"
+    said = f"{http.url} answers, version {number}"
     return Probe("reach", not plain, f"{said}; credentials and logs go unencrypted: use https" if plain else said)
 
 

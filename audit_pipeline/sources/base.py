@@ -6,16 +6,21 @@ Belongs here: the protocol and its small types. Not here: any system (one module
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from audit_pipeline.clock import midnight
+from audit_pipeline import sources as collectors
+from audit_pipeline.clock import Clock, SystemClock, midnight
 from audit_pipeline.errors import UserError
 from audit_pipeline.formats.base import Format
 from audit_pipeline.lake.manifest import Entry, Remark
 from audit_pipeline.lake.raw import Item
+from audit_pipeline.sections import Section, SourceSettings
 from audit_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from audit_pipeline.sources.http import Http
 
 
 class SourceError(UserError):
@@ -43,6 +48,34 @@ class Probe:
     detail: str
 
 
+Right = Literal["read", "write", "delete", "stop", "retention"]
+"""What somebody may do to a source's logs: see them, add to them, delete them, end logging, change how long they are kept."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Somebody's right to a source's logs, at the source."""
+
+    principal: str
+    """user, group, role or key, with its kind: `user:ann`, `role:logs_admin`"""
+    right: Right
+    via: str
+    """what gives it, in the source's own words, such as a role or a policy's statement"""
+
+
+@runtime_checkable
+class Reviewable(Protocol):
+    """A source that tells who may do what to its logs."""
+
+    def access(self) -> list[Grant]:
+        """All grants that the source shows, sorted.
+
+        Raises:
+            SourceError: they cannot be read; names the right that is lacking.
+        """
+        ...
+
+
 class Source(Protocol):
     """A configured source."""
 
@@ -59,6 +92,57 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Opening:
+    """What a collector is made from; tests hand in time and transport of their own."""
+
+    name: str
+    """the source's name in the configuration"""
+    source: SourceSettings
+    options: Any
+    """`source.options`, read by the collector's `Options`"""
+    form: Format
+    start: dt.datetime
+    """from when on records are wanted"""
+    resolve: Callable[[str], str]
+    """a path of the configuration to one that can be opened"""
+    waiting: Any = None
+    """a `http.Waiting`, where time is not the machine's"""
+    transport: Any = None
+    """an `httpx.BaseTransport`, where there is no socket"""
+    clock: Clock = field(default_factory=SystemClock)
+
+    def http(self) -> Http:
+        """A conversation with the source by `source.http`.
+
+        Raises:
+            SourceError: the section is missing, or a secret or certificate cannot be read.
+        """
+        from audit_pipeline.sources.http import Http
+
+        if self.source.http is None:
+            raise SourceError(f"sources.{self.name}: type {self.source.type} needs the section http: `audit-pipeline init FOLDER --source {self.source.type}` shows it.")  # fmt: skip
+        return Http(self.source.http, self.resolve, waiting=self.waiting, transport=self.transport)
+
+
+class Collector(Protocol):
+    """What a module of `sources/` holds."""
+
+    Options: type[Section]
+    """the keys of `options` of a source of this type"""
+
+    EXAMPLE: str
+    """what stands under `sources` for one, commented: `audit-pipeline init --source TYPE` writes it"""
+
+    def open_source(self, opening: Opening) -> Source:
+        """The source.
+
+        Raises:
+            SourceError: something that it needs is missing or cannot be read.
+        """
+        ...
+
+
 def open_source(settings: Settings, name: str, form: Format) -> Source:
     """The configured source of that name.
 
@@ -68,20 +152,13 @@ def open_source(settings: Settings, name: str, form: Format) -> Source:
         form: its record format.
 
     Raises:
-        SourceError: there is no collector of that type, or it lacks a section.
+        SourceError: there is no collector of that type, or it lacks something.
     """
+    return collectors.get(settings.sources[name].type).open_source(opening(settings, name, form))
+
+
+def opening(settings: Settings, name: str, form: Format) -> Opening:
+    """What the collector of that source is made from."""
     source = settings.sources[name]
-    if source.type == "files":
-        from audit_pipeline.sources.files import FilesSource
-
-        paths = [settings.resolve(path) for path in source.paths]
-        return FilesSource(paths, form, source.storage, source.settles_after)
-    if source.type in ("elasticsearch", "opensearch"):
-        from audit_pipeline.sources.elasticsearch import DIALECTS, SearchSource
-
-        if source.http is None or source.search is None:
-            raise SourceError(f"sources.{name}: type {source.type} needs the sections http and search: `audit-pipeline init --source {source.type}` shows them.")  # fmt: skip
-        return SearchSource(
-            DIALECTS[source.type], source.http, source.search, midnight(settings.start), settings.resolve
-        )
-    raise SourceError(f"sources.{name}.type is {source.type!r}: this version collects from files, elasticsearch and opensearch.")  # fmt: skip
+    options = collectors.get(source.type).Options.model_validate(source.options)
+    return Opening(name, source, options, form, midnight(settings.start), settings.resolve)

@@ -18,7 +18,7 @@ from audit_pipeline.lake.manifest import Entry, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
-from audit_pipeline.sources.base import Collection, Source, SourceError, open_source
+from audit_pipeline.sources.base import Collection, Reviewable, Source, SourceError, open_source
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,14 @@ def _until_failure(source: Source, collection: Collection) -> Iterator[Item]:
         yield from source.collect(collection)
     except SourceError as error:
         collection.remarks.append(Remark("collection_failed", str(error)))
+        return
+    if isinstance(source, Reviewable):
+        _review(source, collection)
+
+
+def _review(source: Reviewable, collection: Collection) -> None:
+    """Who may do what to the source's logs, into the entry; a source that does not tell makes no day partial."""
+    try:
+        collection.request["access"] = [[grant.principal, grant.right, grant.via] for grant in source.access()]
+    except SourceError as error:
+        collection.request["access_refused"] = str(error)

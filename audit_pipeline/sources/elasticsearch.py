@@ -14,21 +14,40 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from audit_pipeline.clock import DAY, Clock, SystemClock, midnight, rfc3339
+from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
-from audit_pipeline.sections import HttpSettings, SearchSettings
-from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search
-from audit_pipeline.sources.base import Collection, Probe, SourceError
-from audit_pipeline.sources.http import Http, Waiting
+from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search, SearchSettings
+from audit_pipeline.sources.base import Collection, Opening, Probe, SourceError
 
-__all__ = ["DIALECTS", "SearchSource"]
+Options = SearchSettings
+BLOCK = """\
+  NAME:
+    type: TYPE
+    format: ecs                    # documents in the Elastic Common Schema
+    http:
+      url: https://search.example.com:9200   # change this
+      auth:                        # one of api_key, bearer, or username with password; a secret is read from env: NAME or file: PATH
+        AUTH
+      ca_file: null                # PEM file of a private authority; null: those that the system trusts
+      timeout: 60s                 # how long one answer may take
+      budget: 30m                  # how long a collection may take, with all that is tried again
+    options:
+      index: "logs-audit-*"        # change this: index, data stream or pattern; several with commas
+      query: null                  # filter in the store's query language, such as {term: {event.kind: event}}
+      visible_field: "@timestamp"  # better: event.ingested, where an ingest pipeline sets it
+      look_back: 1d                # how far behind the last collection is read again, for late documents
+      lag: 2m                      # how fresh documents are left for the next collection
+      page_size: 1000              # documents of a page
+    settles_after: 2h
+"""
+EXAMPLE = (
+    BLOCK.replace("NAME:", "elastic_audit:", 1).replace("TYPE", "elasticsearch").replace("AUTH", "api_key: {env: AUDIT_SEARCH_KEY}")
+)  # fmt: skip
 
 RECOUNTED_DAYS = 7
 """So many whole days before the end of a window are counted at the store: later documents show in them."""
@@ -61,33 +80,24 @@ class _Past:
         return cls()
 
 
+def open_source(opening: Opening) -> SearchSource:
+    """The configured Elasticsearch."""
+    return SearchSource(DIALECTS["elasticsearch"], opening)
+
+
 class SearchSource:
     """A search store; see the module."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        http: HttpSettings,
-        search: SearchSettings,
-        start: dt.datetime,
-        resolve: Callable[[str], str],
-        *,
-        waiting: Waiting | None = None,
-        transport: httpx.BaseTransport | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._dialect, self._http, self._search, self._start = dialect, http, search, start
-        self._resolve, self._waiting, self._transport = resolve, waiting, transport
-        self._clock = clock or SystemClock()
+    def __init__(self, dialect: Dialect, opening: Opening) -> None:
+        self._dialect, self._opening = dialect, opening
+        self._search: SearchSettings = opening.options
+        self._start = opening.start
 
     @property
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = [self._search.index, self._search.query, self._search.visible_field]
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _open(self) -> Http:
-        return Http(self._http, self._resolve, waiting=self._waiting, transport=self._transport)
 
     def collect(self, collection: Collection) -> Iterator[Item]:
         """The pages of the window from the last whole collection, less `look_back`, up to `lag` before now.
@@ -96,7 +106,7 @@ class SearchSource:
             SourceError: the store cannot be read to the end; the pages before are kept, and read again next time.
         """
         past = _Past.of(collection.known, self._selector)
-        with self._open() as http:
+        with self._opening.http() as http:
             search = Search(http, self._dialect, self._search)
             oldest = search.edge("asc")
             until = self._until(collection, oldest.date)
@@ -159,7 +169,7 @@ class SearchSource:
         missing = search.count({"bool": {"must_not": [{"exists": {"field": field}}]}})
         if not missing:
             return []
-        detail = f"{missing} documents of {self._search.index} have no {field} and are never found by it: set search.visible_field, or leave them out by search.query"
+        detail = f"{missing} documents of {self._search.index} have no {field} and are never found by it: set options.visible_field, or leave them out by options.query"
         return [Remark("source_partial", detail)]
 
     def _count(self, search: Search, until: dt.datetime) -> dict[str, int]:
@@ -184,8 +194,8 @@ class SearchSource:
         from audit_pipeline.sources._search_probe import probes
 
         try:
-            with self._open() as http:
-                return probes(http, self._dialect, self._http, self._search, self._clock.now())
+            with self._opening.http() as http:
+                return probes(http, self._dialect, self._search, self._opening.clock.now())
         except SourceError as error:
             return [Probe("reach", False, str(error))]
 
@@ -205,5 +215,5 @@ def _trouble(page: Page) -> dict[str, str]:
     if (data.get("_clusters") or {}).get("skipped"):
         found["a remote cluster was skipped: its documents are missing"] = "source_partial"
     if shards.get("total") == 0:
-        found["no index matches: nothing can be heard of this source. Check search.index"] = "silent"
+        found["no index matches: nothing can be heard of this source. Check options.index"] = "silent"
     return found

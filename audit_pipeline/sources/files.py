@@ -27,12 +27,38 @@ from audit_pipeline.formats.base import Format
 from audit_pipeline.formats.inflate import encoding_of, inflate, inflate_head
 from audit_pipeline.lake.manifest import Member, Remark
 from audit_pipeline.lake.raw import Item
-from audit_pipeline.sources.base import Collection, Probe, SourceError
+from audit_pipeline.sections import Section
+from audit_pipeline.sources.base import Collection, Opening, Probe, SourceError
 from audit_pipeline.sources.identity import MAX_FILE, Found, Known, Present, continued
 
 SLICE = 32 * 2**20
 """Bytes of a plain file of lines that become one member."""
 _HEAD = 2**16
+
+
+EXAMPLE = """\
+  cloudtrail_prod:
+    type: files                    # collector
+    format: cloudtrail             # record format
+    paths: ["logs/cloudtrail/**/*.json.gz"]   # change this: globs, from this folder; URLs such as s3://bucket/AWSLogs/** too
+    storage: {}                    # options of the object store, such as {endpoint_url: "https://s3.example.com"}; no secrets
+    team: cloud                    # who owns the source; stands under teams
+    settles_after: 2h              # when a day's records have normally all arrived: s, m, h, d or w
+    expected: []                   # senders that must be heard, such as [i-0abc, i-0def]
+    zone: UTC                      # time zone of stamps where the format has none (CloudTrail has), such as Europe/Berlin
+    year: null                     # where the format has no year (CloudTrail has) and the file's time does not tell it
+"""
+
+
+class Options(Section):
+    """None: `paths` and `storage` say it all."""
+
+
+def open_source(opening: Opening) -> FilesSource:
+    """The configured files."""
+    source = opening.source
+    paths = [opening.resolve(path) for path in source.paths]
+    return FilesSource(paths, opening.form, source.storage, source.settles_after)
 
 
 class FilesSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from audit_pipeline.lake.store import Lake
 from audit_pipeline.quality.completeness import assess
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import collect as collecting
-from audit_pipeline.sources.base import Source
+from audit_pipeline.sources._search import DIALECTS
+from audit_pipeline.sources.base import Source, opening
 from audit_pipeline.sources.collect import Collected
-from audit_pipeline.sources.elasticsearch import DIALECTS, SearchSource
+from audit_pipeline.sources.elasticsearch import SearchSource
 from audit_pipeline.sources.http import Waiting
 from audit_pipeline_tests.sources.world import RealClock, Stored
 from audit_pipeline_tests.stubs.elasticsearch import SECRET, Doc, Store
@@ -46,7 +48,7 @@ class SearchWorld(Stored):
         kind = "opensearch" if opensearch else "elasticsearch"
         (root / "key").write_text(SECRET + "\n")
         http = {"url": URL, "auth": {"api_key": {"file": "key"}}}
-        source = {"type": kind, "format": "ecs", "http": http, "search": {"index": "logs-audit"} | search}
+        source = {"type": kind, "format": "ecs", "http": http, "options": {"index": "logs-audit"} | search}
         text = json.dumps({"start": START.isoformat(), "sources": {SOURCE: source}})
         self.settings = Settings.from_text(text, root / "pipeline.yaml")
         self.lake = Lake.open(self.settings.lake_url)
@@ -57,14 +59,10 @@ class SearchWorld(Stored):
 
     def source(self) -> Source:
         """The configured source, without a socket."""
-        configured = self.settings.sources[SOURCE]
-        assert configured.http is not None
-        assert configured.search is not None
         waiting = Waiting(self.time.sleep, self.time.monotonic, self.seed)
-        return self.collector(
-            DIALECTS[self.kind], configured.http, configured.search, BEGIN, self.settings.resolve,
-            waiting=waiting, transport=Transport(self.store, self.time), clock=RealClock(self.store.now),
-        )  # fmt: skip
+        made = opening(self.settings, SOURCE, FORMAT)
+        made = replace(made, waiting=waiting, transport=Transport(self.store, self.time), clock=RealClock(self.store.now))  # fmt: skip
+        return self.collector(DIALECTS[self.kind], made)
 
     def collect(self, at: dt.datetime) -> Collected:
         """For the night of the day before `at`."""

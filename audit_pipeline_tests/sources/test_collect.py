@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit_pipeline.errors import UserError
+from audit_pipeline.errors import ConfigError, UserError
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.manifest import Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import collect as collecting
-from audit_pipeline.sources.base import Collection, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Probe, SourceError
 from audit_pipeline_tests.sources.world import DAY, HOUR, NOON, SOURCE, RealClock, World, document, record
 
 
@@ -68,12 +69,60 @@ def test_what_came_before_a_failure_is_kept_and_the_failure_is_a_fact(world: Wor
     assert verify(world.lake)[0] == []
 
 
-def test_an_unknown_collector_is_a_failed_collection_that_says_which(world: World, tmp_path: Path) -> None:
+def test_an_unknown_collector_is_refused_with_those_that_exist(tmp_path: Path) -> None:
     text = '{"start": "2025-06-01", "sources": {"trail": {"type": "nosuch", "format": "cloudtrail"}}}'
-    settings = Settings.from_text(text, tmp_path / "pipeline.yaml")
+    with pytest.raises(
+        ConfigError, match=r"sources\.trail\.type: unknown type of source 'nosuch': .*elasticsearch, files"
+    ):
+        Settings.from_text(text, tmp_path / "pipeline.yaml")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"index": "a", "querry": {}}, r"sources\.trail\.options\.querry: unknown key, did you mean 'query'\?"),
+        ({}, r"sources\.trail\.options\.index: is missing"),
+        ({"index": "a", "page_size": 0}, r"sources\.trail\.options\.page_size: .*greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_are_refused_by_the_collector(tmp_path: Path, options: dict[str, object], said: str) -> None:
+    source = {"type": "elasticsearch", "format": "ecs", "http": {"url": "http://localhost"}, "options": options}
+    with pytest.raises(ConfigError, match=said):
+        Settings.from_text(json.dumps({"start": "2025-06-01", "sources": {"trail": source}}), tmp_path / "pipeline.yaml")  # fmt: skip
+
+
+def test_a_collector_without_its_section_is_a_failed_collection_that_says_which(world: World, tmp_path: Path) -> None:
+    source = {"type": "elasticsearch", "format": "ecs", "options": {"index": "a"}}
+    settings = Settings.from_text(json.dumps({"start": "2025-06-01", "sources": {"trail": source}}), tmp_path / "pipeline.yaml")  # fmt: skip
     got = collecting.collect(settings, world.lake, SOURCE, DAY, RealClock(NOON))
-    assert "sources.trail.type is 'nosuch'" in (got.failed or "")
+    assert "needs the section http" in (got.failed or "")
     assert len(manifest.entries(world.lake, SOURCE)) == 1
+
+
+class _Told:
+    """A source that tells who may do what, or that it may not be asked."""
+
+    def __init__(self, refused: bool) -> None:
+        self._refused = refused
+
+    def collect(self, collection: Collection) -> Iterator[Item]:
+        return iter(())
+
+    def access(self) -> list[Grant]:
+        if self._refused:
+            raise SourceError("ask for the right to list roles")
+        return [Grant("role:ops", "delete", "logs_admin")]
+
+    def probe(self) -> list[Probe]:
+        return []
+
+
+@pytest.mark.parametrize(("refused", "kept"), [(False, {"access": [["role:ops", "delete", "logs_admin"]]}), (True, {"access_refused": "ask for the right to list roles"})])  # fmt: skip
+def test_who_may_do_what_lies_in_the_entry_and_a_refusal_fails_no_collection(world: World, refused: bool, kept: dict[str, object]) -> None:  # fmt: skip
+    got = collecting.gather(world.settings, world.lake, SOURCE, DAY, RealClock(NOON), _Told(refused))
+    request = manifest.entries(world.lake, SOURCE)[-1].request
+    assert {key: value for key, value in request.items() if key.startswith("access")} == kept
+    assert got.remarks == []
 
 
 def test_a_chain_that_cannot_be_read_is_said_with_its_file_and_nothing_is_written(world: World) -> None:

@@ -383,7 +383,7 @@ def test_check_names_what_is_lacking(world: SearchWorld, change: Callable[[Any],
     change(world.store)
     ok, detail = by_name(world)[what]
     assert not ok
-    words = {"read": "search.visible_field", "rights": '["read", "view_index_metadata"]', "clock": "3600 s behind"}
+    words = {"read": "options.visible_field", "rights": '["read", "view_index_metadata"]', "clock": "3600 s behind"}
     if world.store.opensearch:
         words["rights"] = "indices:data/read/point_in_time/create"
     assert words[what] in detail

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from audit_pipeline.sections import HttpSettings
 from audit_pipeline.sources import http as module
 from audit_pipeline.sources.base import SourceError
-from audit_pipeline.sources.http import Http, PermissionRefusedError, RefusedError, TooLargeError, Waiting
+from audit_pipeline.sources.http import Http, PassingError, PermissionRefusedError, RefusedError, TooLargeError, Waiting
 from audit_pipeline_tests.mail.smtp import Authority
 from audit_pipeline_tests.stubs.wire import Reply, Time, Transport, serve
 
@@ -251,3 +251,47 @@ def test_a_certificate_is_refused_until_its_authority_is_named(tmp_path: Path) -
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_form_and_secret_headers_are_sent_and_the_headers_are_never_told(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k-3141592")
+    stub = Scripted(ok(), Reply(400, {"errors": ["no such key k-3141592"]}, dict(JSON)))
+    headers = {"DD-API-KEY": {"file": str(tmp_path / "key")}}
+    with opened(stub, auth={"headers": headers}) as http:
+        http.request("POST", "/x", form={"search": "a=1 & b"})
+        with pytest.raises(RefusedError, match=r"no such key \*\*\*") as raised:
+            http.request("GET", "/x")
+    assert "3141592" not in str(raised.value)
+    sent = stub.seen[0]
+    assert (sent[2]["dd-api-key"], sent[2]["content-type"]) == ("k-3141592", "application/x-www-form-urlencoded")
+    assert sent[3] == b"search=a%3D1+%26+b"
+
+
+def test_an_answer_may_be_read_otherwise(tmp_path: Path) -> None:
+    """A reader that finds an answer cut short has it asked for again."""
+
+    def lines(kind: str, data: bytes) -> list[bytes]:
+        if not data.endswith(b"end"):
+            raise PassingError("no end")
+        return data.split()
+
+    stub = Scripted(Reply(200, b"a b", {"Content-Type": "text/plain"}), Reply(200, b"a b end", {"Content-Type": "text/plain"}))  # fmt: skip
+    with opened(stub) as http:
+        assert http.request("GET", "/metrics", read=lines).data == [b"a", b"b", b"end"]
+
+
+def test_seconds_to_the_next_period_are_waited_for_and_a_moment_since_1970_is_not() -> None:
+    for header, waited in (("17", 17.0), ("1767225600", None)):
+        time = Time()
+        limited = Reply(429, {}, JSON | {"X-RateLimit-Reset": header})
+        with opened(Scripted(limited, ok()), time) as http:
+            http.request("GET", "/x")
+        assert (time.waits[0] == waited) if waited else (time.waits[0] <= 1.0)
+
+
+def test_no_more_requests_a_second_than_allowed() -> None:
+    time = Time()
+    with opened(Scripted(ok()), time, rate=0.5) as http:
+        for _ in range(4):
+            http.request("GET", "/x")
+    assert time.seconds == pytest.approx(6.0)
