@@ -34,7 +34,7 @@ bench: $(STAMP)
 
 # HISTORIES: how many, and the first seed, such as HISTORIES="500 12000"
 histories: $(STAMP)
-	@$(BIN)/python -m audit_pipeline_tests.sources.histories $(or $(HISTORIES),10000)
+	@$(BIN)/python -m audit_pipeline_tests.sources.histories all $(or $(HISTORIES),10000)
 
 ui: $(STAMP)
 	@test -f demo/pipeline.yaml || $(MAKE) demo
