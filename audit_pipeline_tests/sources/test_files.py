@@ -260,6 +260,14 @@ def test_a_file_from_the_future_is_left_and_said_so(world: World) -> None:
     assert world.names(world.collect(NOON + 6 * HOUR)) == ["later.json"]
 
 
+def test_a_log_that_is_written_to_while_the_run_begins_is_taken(world: World) -> None:
+    """A busy log is always a little younger than the run; of a simulated night it is of the future all the same."""
+    world.put("live.log", lines(1), NOON + dt.timedelta(seconds=2))
+    assert world.collect(NOON, simulated=True).members == 0
+    got = world.collect(NOON)
+    assert (world.names(got), got.remarks) == (["live.log"], [])
+
+
 def test_a_simulated_night_sees_what_cloudtrail_had_delivered_by_then(world: World) -> None:
     """By the stamp in the name, whatever time the file has; that later files exist is then no surprise."""
     for hour in (11, 13, 15):
