@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 NOT_YET = " (accepted, not used yet)"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -110,11 +110,34 @@ class HttpSettings(Section):
     )
 
 
+def _patterns(value: object) -> object:
+    found = [value] if isinstance(value, str) else value
+    if isinstance(found, list) and not all(found):
+        raise ValueError('a pattern is empty: write one such as "k8s-audit-*"')
+    return found
+
+
+class FormatRule(Section):
+    """An entry of a list of formats: which records of a store it reads."""
+
+    format: str = Field(description="record format, such as kubernetes_audit")
+    when: dict[str, Annotated[list[str], BeforeValidator(_patterns), Field(min_length=1)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="what the store says of a record, by patterns with `*` and `?` (or lists of them), all of which must hold; without it: the format of the store's own records",
+    )
+
+
 class SourceSettings(Section):
     """A configured place that logs come from."""
 
     type: str = Field(description="collector, such as files")
-    format: str = Field(description="record format, such as cloudtrail")
+    format: Annotated[
+        Annotated[str, Tag("[name]")] | Annotated[list[FormatRule], Tag("[list]"), Field(min_length=1)],
+        Discriminator(lambda value: "[list]" if isinstance(value, list) else "[name]"),
+    ] = Field(
+        description="record format, such as cloudtrail; of a store that holds other systems' records a list of `{format: NAME, when: {index: PATTERN}}`, of which the first that fits reads a record"
+    )
     paths: list[str] = Field(
         default_factory=list, description="globs; relative to the configuration's folder; fsspec URLs are allowed"
     )
@@ -134,6 +157,12 @@ class SourceSettings(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="what the collector of this type reads, and how: see its table below"
     )
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that are configured: one, or those of a list, each once."""
+        named = [self.format] if isinstance(self.format, str) else [rule.format for rule in self.format]
+        return tuple(dict.fromkeys(named))
 
 
 class TeamSettings(Section):

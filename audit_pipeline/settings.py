@@ -142,7 +142,14 @@ class Settings(Section):
     def _wrong_options(self, name: str, file: Path) -> list[str]:
         """What is wrong with a source's type and options, by its collector's own word."""
         from audit_pipeline import sources  # collectors read sections of this configuration themselves
+        from audit_pipeline.formats import routed
 
+        source = self.sources[name]
+        try:
+            if not isinstance(source.format, str):
+                routed.check(source.type, source.format)
+        except UsageError as error:
+            return [f"{file}: sources.{name}.format: {error}"]
         try:
             model = sources.get(self.sources[name].type).Options
             model.model_validate(self.sources[name].options)
@@ -193,9 +200,13 @@ class Settings(Section):
         return SimulatedClock(self.as_of(day)) if self.clock == "simulated" else SystemClock()
 
 
+_UNSAID = ("[key]", "[name]", "[list]")
+"""Parts of a place that pydantic makes up: that a key is meant, and which kind of a value."""
+
+
 def _explain(file: Path, item: Any, at: tuple[str, ...] = (), root: type[BaseModel] | None = None) -> str:
     """One pydantic error in words: file, key, what is wrong, what to do. `root` is the model of what stands under `at`."""
-    where = [*at, *(str(part) for part in item["loc"] if part != "[key]")]
+    where = [*at, *(str(part) for part in item["loc"] if part not in _UNSAID)]
     key = ".".join(where) or "(top level)"
     if item["type"] == "extra_forbidden":
         valid = _valid_keys(item["loc"][:-1], root or Settings)
@@ -220,6 +231,8 @@ def _valid_keys(loc: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
     model: Any = root
     named = False
     for part in loc:
+        if isinstance(part, int) or part in _UNSAID:
+            continue
         if named:
             named = False
             continue
@@ -228,8 +241,12 @@ def _valid_keys(loc: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
             return []
         annotation = fields[str(part)].annotation
         named = get_origin(annotation) is dict
-        args = [annotation, *get_args(annotation)]
-        model = next((a for a in args if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        model = next((a for a in _within(annotation) if isinstance(a, type) and issubclass(a, BaseModel)), None)
         if model is None:
             return []
     return [f.alias or name for name, f in model.model_fields.items()]
+
+
+def _within(annotation: Any) -> list[Any]:
+    """The annotation and all that it is made of."""
+    return [annotation, *(inner for part in get_args(annotation) for inner in _within(part))]

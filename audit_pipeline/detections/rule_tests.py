@@ -51,7 +51,8 @@ def _name(case: object) -> str:
 
 
 def _case(con: duckdb.DuckDBPyConnection, rule: Rule, kind: str, case: dict[str, Any]) -> str | None:
-    con.register("events", events(case["events"], rule.sources[0] if rule.sources else "test"))
+    of = rule.bases[0].format
+    con.register("events", events(case["events"], rule.sources[0] if rule.sources else "test", of and f"{of}/0"))
     con.register(history.TABLE, actor_days(case.get("history", []), case["day"]))
     found = detections(con, rule, case["day"])
     if kind == "negative":
@@ -63,7 +64,7 @@ def _case(con: duckdb.DuckDBPyConnection, rule: Rule, kind: str, case: dict[str,
     return None if wanted in seen else f"expected {wanted}, found {seen}"
 
 
-def events(described: list[dict[str, Any]], source: str) -> pa.Table:
+def events(described: list[dict[str, Any]], source: str, form: str | None = None) -> pa.Table:
     """Event rows from their description: columns by name, `repeat` times `every` so many seconds; the rest is null."""
     rows: list[dict[str, Any]] = []
     for event in described:
@@ -74,7 +75,9 @@ def events(described: list[dict[str, Any]], source: str) -> pa.Table:
         first = columns.pop("time").astimezone(UTC)
         for i in range(times):
             time = first + dt.timedelta(seconds=every * i)
-            rows.append({"x_source": source, "x_line": len(rows), **columns, "time": time, "day": time.date()})
+            rows.append(
+                {"x_source": source, "x_format": form, "x_line": len(rows), **columns, "time": time, "day": time.date()}
+            )
     return pa.Table.from_pylist(rows, schema=VIEW_SCHEMA)
 
 

@@ -41,7 +41,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 _KEPT = 1000
-_READ: dict[tuple[Path, bytes, str, tuple[tuple[str, str], ...]], Rule] = {}
+_READ: dict[tuple[Path, bytes, str, tuple[tuple[str, tuple[str, ...]], ...]], Rule] = {}
 """Rules by all that they are made of: a night asks for them ten times, and reading them takes a tenth of a second."""
 
 
@@ -84,7 +84,7 @@ def read(file: Path, settings: Settings) -> Rule:
     """
     try:
         text = file.read_bytes()
-        key = (file, text, settings.hours.zone, tuple((name, one.format) for name, one in settings.sources.items()))
+        key = (file, text, settings.hours.zone, _formats(settings))
         if key in _READ:
             return _READ[key]
         documents = [document for document in yaml.load_all(text, _LOADER) if document is not None]
@@ -100,6 +100,11 @@ def read(file: Path, settings: Settings) -> Rule:
         _READ.clear()
     _READ[key] = rule
     return rule
+
+
+def _formats(settings: Settings) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Each source with the formats of its records."""
+    return tuple((name, one.formats) for name, one in settings.sources.items())
 
 
 def _rule(file: Path, version: str, collection: SigmaCollection, settings: Settings) -> Rule:
@@ -167,11 +172,12 @@ def _base(
     """A selection and its dialect; `named` is the group key (names to fields), without it as the rule itself says."""
     format_name = _format(file, rule, settings)
     backend = DuckDBBackend(format_name)
-    sources = tuple(name for name, one in settings.sources.items() if format_name in (None, one.format))
+    sources = tuple(name for name, of in _formats(settings) if format_name is None or format_name in of)
     where, may = _of_noise(file, own, backend.where(rule)), guard(rule, format_name)
     if format_name is not None:
         listed = ", ".join(quote(name) for name in sources) or "NULL"
-        where, may = f"x_source IN ({listed}) AND ({where})", f"x_source IN ({listed}) AND ({may})"
+        mixed = "" if all(isinstance(settings.sources[name].format, str) for name in sources) else f"starts_with(x_format, {quote(f'{format_name}/')}) AND "  # fmt: skip
+        where, may = f"x_source IN ({listed}) AND {mixed}({where})", f"x_source IN ({listed}) AND ({may})"
     groups = _single(file, own, backend) if named is None else {name: backend.text(to) for name, to in named.items()}
     return Base(rule.name or rule.title or "", where, groups, format_name, sources, backend.need(rule), may), backend
 
@@ -182,7 +188,7 @@ def _format(file: Path, rule: SigmaRule, settings: Settings) -> str | None:
     named = [name for name in (source.service, source.product) if name]
     if not named or "ocsf" in named:
         return None
-    known = {*formats.names(), *(one.format for one in settings.sources.values())}
+    known = {*formats.names(), *(form for _, of in _formats(settings) for form in of)}
     for name in (LOG_SOURCES.get((source.product, source.service)), *named):
         if name is not None and name in known:
             return name

@@ -7,9 +7,9 @@ import pkgutil
 from pathlib import Path
 
 from audit_pipeline.errors import UsageError
-from audit_pipeline.formats.base import Configurable, Format
+from audit_pipeline.formats.base import Configurable, Envelope, Format
 
-_MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse"}
+_MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse", "places", "rows", "routed"}
 
 
 def names() -> list[str]:
@@ -26,6 +26,20 @@ def get(name: str) -> Format:
     if name not in names():
         raise UsageError(f"unknown format {name!r}: this version knows {', '.join(names())}.")
     found: Format = importlib.import_module(f"audit_pipeline.formats.{name}").FORMAT
+    return found
+
+
+def envelope(name: str) -> Envelope:
+    """How records of that format carry other systems' records.
+
+    Raises:
+        UsageError: there is no such format, or its records carry none; lists those that do.
+    """
+    get(name)
+    found: Envelope | None = getattr(importlib.import_module(f"{__name__}.{name}"), "ENVELOPE", None)
+    if found is None:
+        able = [one for one in names() if hasattr(importlib.import_module(f"{__name__}.{one}"), "ENVELOPE")]
+        raise UsageError(f"records of {name} carry no other system's records: those of {', '.join(able)} do.")
     return found
 
 

@@ -39,11 +39,23 @@ def split_hits(data: bytes, whole: bool) -> Split:
         try:
             return Split([_record(hit) for hit in _PAGE.decode(data).hits.hits])
         except UNREADABLE:
-            pass  # no page, or a damaged one: what can be read of it is
+            page = _patiently(data)
+        if page is not None:
+            return Split([_record(hit) for hit in page])
     return split_json(data, whole=whole, containers=(), is_record=_is_record)
 
 
-def _record(hit: dict[str, msgspec.Raw]) -> bytes:
+def _patiently(data: bytes) -> list[dict[str, bytes]] | None:
+    """The hits of a page that the fast decoder refuses, such as for a lone surrogate in one of its documents; null for no page."""
+    fields = loose_fields(data)
+    outer = fields.get("hits") if isinstance(fields, dict) else None
+    hits = outer.get("hits") if isinstance(outer, dict) else None
+    if not isinstance(hits, list) or not all(isinstance(hit, dict) for hit in hits):
+        return None
+    return [{key: json.dumps(hit[key], separators=(",", ":")).encode() for key in KEPT if key in hit} for hit in hits]
+
+
+def _record(hit: Mapping[str, msgspec.Raw | bytes]) -> bytes:
     return b"{" + b",".join(b'"%b":%b' % (key.encode(), bytes(hit[key])) for key in KEPT if key in hit) + b"}"
 
 
@@ -68,11 +80,11 @@ def fields_of(record: bytes) -> dict[str, Any] | str:
 
 def moment(value: Any) -> int | None:
     """A date as the store reads it by default: RFC 3339 (UTC where it has no zone) or milliseconds since 1970; microseconds."""
+    if isinstance(value, str) and 4 < len(value) <= MAX_STAMP and value.isdecimal() and value.isascii():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return value * 1000 if abs(value) < 2**53 else None
-    if not isinstance(value, str) or len(value) > MAX_STAMP:
-        return None
-    return int(value) * 1000 if value.isdecimal() and value.isascii() and len(value) > 4 else rfc3339(value)
+        return value * 1000 if abs(value) < 2**53 else None  # more is no date, and no number that a column holds
+    return rfc3339(value) if isinstance(value, str) and len(value) <= MAX_STAMP else None
 
 
 def key_of(fields: Mapping[str, Any]) -> bytes | None:

@@ -7,6 +7,7 @@ Only members that hold a winner are read; only winning records are parsed; memor
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,11 +23,12 @@ from audit_pipeline.formats.base import Format, trusting
 from audit_pipeline.formats.inflate import Inflated, inflate
 from audit_pipeline.formats.places import Places, Placing, column
 from audit_pipeline.formats.records import harmless, texts
+from audit_pipeline.formats.routed import Reading, Routed
 from audit_pipeline.lake import computed, manifest, raw
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.tables import INDEX_SCHEMA, TABLES
 from audit_pipeline.lake.views import add_view, connect, protocol, quote
-from audit_pipeline.ocsf.columns import COLUMNS, DRIVER
+from audit_pipeline.ocsf.columns import COLUMNS, DRIVER, EVENT_SCHEMA
 
 BATCH_BYTES = 8 * 2**20
 ROW_GROUP = 8_192
@@ -74,19 +76,17 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
     Raises:
         LakeError: raw or index cannot be read, or the result cannot be written; says where and what to do.
     """
-    con = connect(lake, tables=(), alone=True)
+    con = _engine(lake)
     trouble: list[OSError] = []
-    # This optimizer makes joins of the IN lists inside CASE: every row then pays for branches it never takes, in one thread.
-    con.execute("SET disabled_optimizers = 'in_clause'")
     try:
         _index_view(con, lake, source, form, day)
         wanted = indexing.input_hash(lake, source, day)
         winners = _plan(con)
         with lake.staged(TABLES["events"].file(day, source)) as temporary:
-            for record in (trusting(form.record), form.record):
-                batches = _remembering(_stream(lake, source, form, winners), trouble)
-                con.register("batch", pa.RecordBatchReader.from_batches(_BATCH, batches))
-                if _written(con, _statement(form, record, source, day, str(temporary), wanted), trouble):
+            read = functools.partial(_remembering, trouble=trouble)
+            for schema, select, batches in _attempts(lake, source, form, day, winners):
+                con.register("batch", pa.RecordBatchReader.from_batches(schema, read(batches)))
+                if _written(con, _copy(select, str(temporary), wanted), trouble):
                     break
             events, records, duplicates = _counts(con, str(temporary))
         planned = sum(len(found.line) for found in winners.values())
@@ -108,6 +108,45 @@ def build(lake: Lake, source: str, form: Format, day: dt.date) -> Built:
     finally:
         con.close()
     return Built(events, records, duplicates, rejects.num_rows, wanted)
+
+
+def _attempts(
+    lake: Lake, source: str, form: Format, day: dt.date, winners: dict[int, _Winners]
+) -> Iterator[tuple[pa.Schema, str, Iterator[pa.RecordBatch]]]:
+    """What `batch` holds and what is selected of it: trusting the records first, then without trust.
+
+    Records of several formats are mapped on the way to the statement.
+    """
+    if isinstance(form, Routed):
+        yield EVENT_SCHEMA, "FROM batch", _mapped(lake, source, form, day, _stream(lake, source, form, winners))
+        return
+    reading = Reading.by(form)
+    for record in (trusting(reading.record), reading.record):
+        yield _BATCH, _select(reading, record, source, day), _stream(lake, source, form, winners)
+
+
+def _mapped(
+    lake: Lake, source: str, form: Routed, day: dt.date, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The same records as events, each by its own format, a batch at a time: a reader can be scanned only once."""
+    with _engine(lake) as con:
+        for batch in batches:
+            for part in form.parts(text.encode() for text in batch["raw"].to_pylist()):
+                pairs = list(texts(part.records))
+                doc, raw_ = (pa.array(column_, pa.string_view()) for column_ in zip(*pairs, strict=True))
+                about = [batch[name].take(pa.array(part.rows, pa.int64())) for name in _BATCH.names[2:]]
+                con.register("batch", pa.table([doc, raw_, *about], schema=_BATCH))
+                for record in (trusting(part.reading.record), part.reading.record):
+                    if _written(con, f"CREATE OR REPLACE TEMP TABLE mapped AS {_select(part.reading, record, source, day)}", []):  # fmt: skip
+                        break
+                yield from con.table("mapped").to_arrow_table().cast(EVENT_SCHEMA).to_batches()
+
+
+def _engine(lake: Lake) -> duckdb.DuckDBPyConnection:
+    con = connect(lake, tables=(), alone=True)
+    # This optimizer makes joins of the IN lists inside CASE: every row then pays for branches it never takes, in one thread.
+    con.execute("SET disabled_optimizers = 'in_clause'")
+    return con
 
 
 def _written(con: duckdb.DuckDBPyConnection, statement: str, trouble: list[OSError]) -> bool:
@@ -232,17 +271,24 @@ def _text_columns(kept: list[Places], clean: bool) -> tuple[pa.Array, pa.Array]:
     )
 
 
-def _statement(form: Format, record: str, source: str, day: dt.date, target: str, wanted: str) -> str:
-    """The one statement: transform, map, write. An event that the engine cannot read stays, as Base Event with its raw text."""
+def _select(reading: Reading, record: str, source: str, day: dt.date) -> str:
+    """Transform and map what `batch` holds. An event that the engine cannot read stays, as Base Event with its raw text."""
     own = {
-        "day": f"DATE {quote(day.isoformat())}", "time": '"time"', "x_source": quote(source), "x_format": quote(f"{form.name}/{form.version}"),
+        "day": f"DATE {quote(day.isoformat())}", "time": '"time"', "x_source": quote(source), "x_format": quote(reading.label),
         "x_collected_time": "collected_time", "x_visible_time": "visible_time", "x_segment": "segment", "x_line": "line", "x_records": "records",
         "x_duplicates": "duplicates", "raw_data": "raw",
-        **{name: f"coalesce({_with_kind(form, name)}, 0)" for name in ("class_uid", "category_uid", "activity_id", "type_uid", "severity_id")},
+        **{name: f"coalesce({_with_kind(reading, name)}, 0)" for name in ("class_uid", "category_uid", "activity_id", "type_uid", "severity_id")},
     }  # fmt: skip
     chosen = ", ".join(
-        f'({own.get(c.name) or form.columns.get(c.name, "NULL")})::{_SQL[str(c.kind)]} AS "{c.name}"' for c in COLUMNS
+        f'({own.get(c.name) or reading.columns.get(c.name, "NULL")})::{_SQL[str(c.kind)]} AS "{c.name}"'
+        for c in COLUMNS
     )
+    kind = reading.columns["type_uid"]
+    return f"SELECT {chosen} FROM (SELECT *, {kind} AS kind FROM (SELECT *, {record} AS r FROM batch))"
+
+
+def _copy(select: str, target: str, wanted: str) -> str:
+    """Write what is selected, with what it was made from."""
     note = {
         "table": "events",
         "schema_version": str(TABLES["events"].version),
@@ -250,19 +296,16 @@ def _statement(form: Format, record: str, source: str, day: dt.date, target: str
         "input_hash": wanted,
     }
     kv = ", ".join(f"{quote('audit_pipeline.' + key)}: {quote(value)}" for key, value in note.items())
-    return (
-        f"COPY (SELECT {chosen} FROM (SELECT *, {form.columns['type_uid']} AS kind FROM (SELECT *, {record} AS r FROM batch))) "
-        f"TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
-    )
+    return f"COPY ({select}) TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{kv}}})"
 
 
 _LONG = 200
 
 
-def _with_kind(form: Format, name: str) -> str:
+def _with_kind(reading: Reading, name: str) -> str:
     """A column that is made of the event's type, said by the name that it has in the inner select: the plan takes half the time."""
-    kind = form.columns["type_uid"]
-    return form.columns[name].replace(kind, "kind") if len(kind) > _LONG else form.columns[name]
+    kind = reading.columns["type_uid"]
+    return reading.columns[name].replace(kind, "kind") if len(kind) > _LONG else reading.columns[name]
 
 
 _SQL = {

@@ -64,12 +64,12 @@ def load(settings: Settings) -> tuple[list[Noise], list[NoiseError]]:
     """The rules by id, and those that cannot be used."""
     folder = settings.root / FOLDER
     files = tuple((file, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.y*ml")))
-    return _load(files, tuple((name, one.format) for name, one in settings.sources.items()))
+    return _load(files, tuple((name, one.formats) for name, one in settings.sources.items()))
 
 
 @lru_cache(maxsize=4)
 def _load(
-    files: tuple[tuple[Path, int], ...], sources: tuple[tuple[str, str], ...]
+    files: tuple[tuple[Path, int], ...], sources: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> tuple[list[Noise], list[NoiseError]]:
     found: dict[str, Noise] = {}
     errors: list[NoiseError] = []
@@ -85,7 +85,7 @@ def _load(
     return [found[key] for key in sorted(found)], errors
 
 
-def _read(file: Path, formats: dict[str, str]) -> Noise:
+def _read(file: Path, formats: dict[str, tuple[str, ...]]) -> Noise:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
         rule = NoiseRule.model_validate(data)
@@ -106,7 +106,7 @@ def _read(file: Path, formats: dict[str, str]) -> Noise:
     unknown = [name for name in listed if name not in formats]
     if unknown:
         raise NoiseError(file, f"source {unknown[0]!r} is not configured; known are {', '.join(formats)}.")
-    sql, from_record = _sql(file, rule, listed, {formats[name] for name in listed})
+    sql, from_record = _sql(file, rule, listed, {form for name in listed for form in formats[name]})
     return Noise(rule, file, sql, from_record)
 
 

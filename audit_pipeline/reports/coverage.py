@@ -82,7 +82,7 @@ def _source(inputs: Inputs, name: str) -> Row:
     return {
         "name": name,
         "team": configured.team if configured else None,
-        "format": configured.format if configured else None,
+        "format": ", ".join(configured.formats) if configured else None,
         "configured": configured is not None,
         "days": days,
         "today": days[-1],

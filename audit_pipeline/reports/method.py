@@ -26,7 +26,11 @@ def method(inputs: Inputs) -> Row:
     """Scope, parameters and versions; definitions stand in the page's text."""
     settings = inputs.settings
     sources = {
-        name: {"format": source.format, "zone": source.zone, "settles_after_s": source.settles_after.total_seconds()}
+        name: {
+            "format": ", ".join(source.formats),
+            "zone": source.zone,
+            "settles_after_s": source.settles_after.total_seconds(),
+        }
         for name, source in sorted(settings.sources.items())
     }
     return {

@@ -13,6 +13,7 @@ from pathlib import Path
 from audit_pipeline import __version__, formats
 from audit_pipeline.clock import Clock
 from audit_pipeline.formats.base import Format
+from audit_pipeline.formats.routed import routed
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.manifest import Entry, Remark
 from audit_pipeline.lake.raw import Item
@@ -50,11 +51,15 @@ class Collected:
 
 def format_of(settings: Settings, name: str) -> Format:
     """The record format of a configured source; `formats/<format>.yaml` beside the configuration is its mapping."""
-    configured = settings.sources[name]
-    mapping = Path(settings.resolve(f"formats/{configured.format}.yaml"))
-    return formats.open_format(
-        configured.format, year=configured.year, zone=configured.zone, mapping=mapping if mapping.is_file() else None
-    )
+    source = settings.sources[name]
+
+    def opened(form: str) -> Format:
+        mapping = Path(settings.resolve(f"formats/{form}.yaml"))
+        return formats.open_format(
+            form, year=source.year, zone=source.zone, mapping=mapping if mapping.is_file() else None
+        )
+
+    return opened(source.format) if isinstance(source.format, str) else routed(source.type, source.format, opened)
 
 
 def source_of(settings: Settings, name: str) -> Source:

@@ -115,7 +115,7 @@ def test_the_newest_version_of_a_document_stands_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("document", "reason"),
-    [({"message": "no time"}, "no_time"), ({"@timestamp": "soon"}, "no_time"), ("text", "not_an_object"), ({"@timestamp": "1999-01-01T00:00:00Z"}, "bad_time")],
+    [({"message": "no time"}, "no_time"), ({"@timestamp": "soon"}, "no_time"), ({"@timestamp": str(2**70)}, "no_time"), ({"@timestamp": 2**70}, "no_time"), ("text", "not_an_object"), ({"@timestamp": "1999-01-01T00:00:00Z"}, "bad_time")],
 )  # fmt: skip
 def test_what_is_no_event_is_a_reject(document: Any, reason: str) -> None:
     parsed = parse("ecs", page(hit(1, document), hit(2, SIGN_IN)), mode="flat")
@@ -136,3 +136,9 @@ def test_whatever_a_document_holds_it_is_an_event_or_a_reject(value: Any) -> Non
 @pytest.mark.parametrize(("head", "framing"), [(page(), "document"), (b'{"@timestamp":1}\n', "lines"), (b"", "document"), (b'[{"a":1},\n', "document")])  # fmt: skip
 def test_framing(head: bytes, framing: str) -> None:
     assert FORMAT.framing(head) == framing
+
+
+def test_a_document_with_a_lone_surrogate_costs_its_page_nothing() -> None:
+    parsed = parse("ecs", page(hit(1, SIGN_IN | {"message": "\ud800"}), hit(2, SIGN_IN), hit(3, SIGN_IN)), mode="flat")
+    assert parsed.summary == {"records": 3, "events": 3, "rejects": 0, "duplicates": 0}
+    assert [found["metadata_uid"] for found in rows(parsed)] == ["d1", "d2", "d3"]

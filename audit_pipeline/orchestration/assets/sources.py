@@ -36,7 +36,7 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
             max_retries=TRIES - 1, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
         ),
         description=f"Log files of {name} as they were collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
-        metadata={"paths": md.cell(", ".join(source.paths)), "format": source.format},
+        metadata={"paths": md.cell(", ".join(source.paths)), "format": ", ".join(source.formats)},
     )
     def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         day = day_of(context)
