@@ -60,10 +60,10 @@ class RotatedLog(FilesSource):
         collection.remarks[remarked:] = [remark for remark in added if remark.code != "replaced"]
 
     def _find(self, collection: Collection) -> list[Found]:
-        """A packed copy is not whole before the plain one is gone."""
+        """A packed copy is not whole before the plain one is gone; a log that was just begun has nothing yet."""
         found = super()._find(collection)
-        paths = {file.path for file in found}
-        files = [file for file in found if file.path.removesuffix(".gz") == file.path or file.path[:-3] not in paths]
+        plain = {file.path for file in found}
+        files = [file for file in found if file.size and not (file.path[-3:] == ".gz" and file.path[:-3] in plain)]
         self.files = tuple(files)
         self.firsts = tuple(sorted(stamp for stamp in map(_first, files) if stamp is not None))
         return files
