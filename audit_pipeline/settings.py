@@ -79,6 +79,10 @@ class Settings(Section):
     scope: str | None = Field(
         default=None, description="YAML file: per framework systems in scope, inventory, owner, date"
     )
+    approved_access: str | None = Field(
+        default=None,
+        description="YAML file: who may read, write, delete logs at their source, stop logging or change how long they are kept",
+    )
     budgets: BudgetSettings = BudgetSettings()
     decisions: DecisionSettings = DecisionSettings()
     privacy: PrivacySettings = PrivacySettings()

@@ -74,6 +74,8 @@ identities: null                   # CSV file: source (or *),account,person,role
 # hours: {zone: Europe/Berlin, days: mon-fri, from: "07:00", to: "19:00", holidays: null}   # working hours; holidays: CSV file date,zone,name. Without them nothing is off-hours
 releases: null                     # CSV file: time,service,version,change_id
 
+approved_access: null              # YAML file: who may read, write, delete logs at their source, stop logging or change how long they are kept
+
 budgets: {anomalies_per_day: 5, findings_per_team_and_day: 3, findings_per_day: 10}   # ceilings on what asks for a person's time; high and critical rules are never cut
 
 # Accepted, and not used yet: later versions read these keys, so that this file need not change then.

@@ -21,7 +21,7 @@ import rfc8785
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.context import connect
-from audit_pipeline.detections import history, sieve, states
+from audit_pipeline.detections import history, keeping, sieve, states
 from audit_pipeline.detections.rule import Rule, RuleError, noun
 from audit_pipeline.detections.sigma import load
 from audit_pipeline.detections.windows import statement
@@ -70,6 +70,7 @@ def detect(settings: Settings, lake: Lake, day: dt.date) -> pa.Table:
             all_rows += found
             told.append(states.row(rule, day, len(found), used, reason))
         all_rows += recurring_errors(settings, lake, con, day, conceal)
+    all_rows += keeping.detections(settings, lake, day)
     told += [states.broken(error, day) for error in errors]
     told.sort(key=lambda row: (row["rule_id"], row["title"]))
     all_rows.sort(key=lambda row: (row["rule_id"], row["group_key"]))

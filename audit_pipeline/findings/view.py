@@ -18,6 +18,7 @@ import rfc8785
 import sqlalchemy as sa
 
 from audit_pipeline.clock import DAY, midnight
+from audit_pipeline.detections.keeping import TITLES as KEEPING
 from audit_pipeline.detections.run import one_line, short_hash
 from audit_pipeline.detections.sigma import Rule, load
 from audit_pipeline.findings import decisions
@@ -269,7 +270,7 @@ def _title(group: dict[str, Any], rule: Rule | None, key: dict[str, Any], templa
     if kind == RELEASE_WORSE:
         return f"Release {said['version']} of {said['service']} made errors rise"
     about = ", ".join(said.values())
-    title = rule.title if rule else f"Rule {group['rule_id']} (no longer there)"
+    title = rule.title if rule else KEEPING.get(group["rule_id"]) or f"Rule {group['rule_id']} (no longer there)"
     return f"{title}: {about}" if about else title
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -46,6 +47,10 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """RFC 3339 modification time of the file"""
     error: str | None = None
     """what was wrong already at collection (`unreadable: ...`); null for a readable file"""
+    etag: str | msgspec.UnsetType = msgspec.UNSET
+    """the object store's own mark of this version of the object; absent, also from the stored entry, where it was not asked for"""
+    inflated_sha256: str | msgspec.UnsetType = msgspec.UNSET
+    """SHA-256 of the inflated document, where the source's own record names that one; absent otherwise"""
 
 
 class Remark(msgspec.Struct, frozen=True):
@@ -146,6 +151,14 @@ def read(lake: Lake, source: str, sequence: int) -> Entry:
 def entries(lake: Lake, source: str) -> list[Entry]:
     """All entries of a source, in order."""
     return [read(lake, source, sequence) for sequence in sequences(lake, source)]
+
+
+def newest_first(lake: Lake, source: str, day: dt.date) -> Iterator[Entry]:
+    """The entries that end a collection for a day up to `day`, newest first, each read when it is asked for."""
+    for sequence in reversed(sequences(lake, source)):
+        entry = read(lake, source, sequence)
+        if "" < str(entry.request.get("day") or "") <= day.isoformat():
+            yield entry
 
 
 def append(lake: Lake, entry: Entry) -> Entry:

@@ -89,6 +89,7 @@ TABLES: dict[str, Table] = {
                 data_reads=_F, off_hours=_F, operations=_F, services=_F, resources=_F, hosts=_F, network_count=_F,
             ),
         ),
+        Table("access", _schema(day=_D, source=_S, principal=_S, right=_S, via=_S, approved=_B, seen_at=TIME)),
         Table("rule_states", _schema(day=_D, rule_id=_S, rule_version=_S, title=_S, level=_S, state=_S, reason=_S, n=_I, sources=pa.list_(_S))),
         Table("error_templates", _schema(day=_D, service=_S, template_id=_S, template=_S, n=_I, errors=_I, first_time=TIME, last_time=TIME, sources=pa.list_(_S), refs=REFS)),
         Table("service_hours", _schema(day=_D, service=_S, hour=TIME, requests=_I, errors=_I, sources=pa.list_(_S))),

@@ -11,6 +11,7 @@ import dagster as dg
 
 from audit_pipeline.errors import ConfigError
 from audit_pipeline.orchestration import metadata as md
+from audit_pipeline.orchestration.assets.access import log_access_asset
 from audit_pipeline.orchestration.assets.anomalies import anomaly_assets
 from audit_pipeline.orchestration.assets.days import day_assets
 from audit_pipeline.orchestration.assets.decisions import decision_files_asset
@@ -47,7 +48,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         sources = [
             asset for name in settings.sources for asset in (raw_asset(settings, name), events_asset(settings, name))
         ]
-        judged = [decision_files_asset(settings), *anomaly_assets(settings), effects_asset(settings)]
+        judged = [
+            log_access_asset(settings),
+            decision_files_asset(settings),
+            *anomaly_assets(settings),
+            effects_asset(settings),
+        ]
         periods = [asset for kind in KINDS for asset in periodic_assets(settings, kind)]
         return dg.Definitions(
             assets=[*sources, *day_assets(settings), *judged, *report_assets(settings), *periods],

@@ -39,7 +39,16 @@ def recompute(settings: Settings) -> AssetJob:
     keys = [dg.AssetKey(["events", name]) for name in settings.sources]
     keys += [
         dg.AssetKey([name])
-        for name in ("completeness", "detections", "actor_days", "anomalies", "effects", "findings", "kpis")
+        for name in (
+            "log_access",
+            "completeness",
+            "detections",
+            "actor_days",
+            "anomalies",
+            "effects",
+            "findings",
+            "kpis",
+        )
     ] + [dg.AssetKey(["report", "daily"])]
     return dg.define_asset_job(
         "recompute",

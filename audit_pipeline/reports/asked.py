@@ -197,8 +197,18 @@ def people(inputs: Inputs, kpis: list[Row]) -> list[str]:
         for detection in inputs.detections.get((row["rule_id"], row["group_key"]), []):
             found.add(detection["x_actor"])
             found |= {detection["x_target"]} if _is_account(detection["x_target"]) else set()
+    found |= _principals(inputs)
     owned = {one.removeprefix("service:") for team in inputs.settings.teams.values() for one in team.owns}
     return sorted(name for name in found if name and name not in owned | _NOBODY)
+
+
+def _principals(inputs: Inputs) -> set[str]:
+    """People among those that have rights to logs: a principal of kind `user`."""
+    from audit_pipeline.reports.access import access
+
+    rows = (access(inputs) or {"grants": [], "gone": []}) if inputs.settings.sources else {"grants": [], "gone": []}
+    kinds = [row["principal"].partition(":") for row in [*rows["grants"], *rows["gone"]]]
+    return {name for kind, _, name in kinds if kind == "user"}
 
 
 def _named(row: Row) -> list[str]:

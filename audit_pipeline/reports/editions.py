@@ -36,6 +36,7 @@ _PARTS = {
     "releases": "releases",
     "anomalies": "anomalies",
     "set_aside": "exceptions",
+    "access": "access to logs",
     "decisions": "decisions",
     "failures": "logging failures",
     "reviews": "reviews",

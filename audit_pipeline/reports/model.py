@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, Clock, midnight, rfc3339
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.reports import (
+    access,
     anomalies,
     asked,
     coverage,
@@ -82,6 +83,7 @@ def judgement(found: inputs.Inputs, findings: list[inputs.Row]) -> Report:
         "releases": effects.releases(found),
         "anomalies": anomalies.anomalies(found, findings),
         "set_aside": exceptions.set_aside(found),
+        **({"access": shown} if (shown := access.access(found)) else {}),
     }
 
 

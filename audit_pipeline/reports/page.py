@@ -22,7 +22,7 @@ from audit_pipeline.reports import charts, coverage, effect_chart, effects, inpu
 
 WORDS_FIRST_SCREEN = 120
 FINDINGS, DETECTIONS, FAILURES, SCOPES, STRIPS, DAY_TABLES, CORRECTIONS = 30, 3, 40, 8, 40, 25, 40
-EFFECTS, MORE_EFFECTS, ANOMALIES, RELEASES, HELD = 6, 20, 10, 20, 20
+EFFECTS, MORE_EFFECTS, ANOMALIES, RELEASES, HELD, GRANTS = 6, 20, 10, 20, 20, 25
 """most rows of each table on the page; what is left out is counted there, and stands in the CSV files"""
 _ALL, _PERIODS = ("daily", *periods.KINDS), periods.KINDS
 _SECTIONS = (
@@ -36,6 +36,7 @@ _SECTIONS = (
     ("sources", "Sources", _ALL),
     ("kpis", "KPIs", _ALL),
     ("controls", "Controls", ("monthly",)),
+    ("access", "Access to logs", _ALL),
     ("reviews", "Reviews", _PERIODS),
     ("corrections", "Corrections", _PERIODS),
     ("exceptions", "Exceptions", _ALL),
@@ -139,6 +140,7 @@ def render(report: dict[str, Any]) -> str:
         "ANOMALIES": ANOMALIES,
         "RELEASES": RELEASES,
         "HELD": HELD,
+        "GRANTS": GRANTS,
     }
     common |= {"EFFECT_DAYS": inputs.EFFECT_DAYS}
     common |= {"STRIPS": STRIPS, "DAY_TABLES": DAY_TABLES, "CORRECTIONS": CORRECTIONS}
@@ -181,7 +183,8 @@ def groups(kpis: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]
 
 def sections(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The sections of the page below its first screen, in order: id (that of the template too) and word in the navigation."""
-    return [(name, title) for name, title, kinds in _SECTIONS if report["kind"] in kinds]
+    told = {"access"} - report.keys() if report["kind"] == "daily" else set()  # no source shows who may do what
+    return [(name, title) for name, title, kinds in _SECTIONS if report["kind"] in kinds and name not in told]
 
 
 def four(kpis: list[dict[str, Any]]) -> list[dict[str, Any]]:

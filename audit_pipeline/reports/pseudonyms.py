@@ -32,12 +32,13 @@ _SECTIONS = (
     "releases",
     "anomalies",
     "set_aside",
+    "access",
 )
 """parts of a report that may hold text of a log; the others hold numbers, and names from the configuration"""
 _TEXT = frozenset(
     {
         "title", "explanation", "owner", "actor", "target", "group_key", "detail", "phrase", "uid", "details", "fix", "reason", "why",
-        "proposed_by", "approved_by", "approver", "risk_terms",
+        "proposed_by", "principal", "approved_by", "approver", "risk_terms",
     }
 )  # fmt: skip
 

@@ -91,6 +91,7 @@ _CONTROLS = (
     "supports",
     "does_not_show",
 )
+_ACCESS = ("source", "state", "principal", "rights", "via", "approved", "change", "detail")
 _REVIEWS = ("kind", "day", "state", "due_at", "generated_at", "delivered_at")
 _REPORTED = ("edition", "whole", "of", "root", "page")
 _DAYS = (
@@ -118,6 +119,8 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
         "effects.csv": _csv(_EFFECTS, ([row.get(name) for name in _EFFECTS] for row in _effect_rows(report))),
         "kpis.csv": _csv(("kpi_id", "scope", "day", *SHOWN), _kpi_rows(report)),
     }
+    if "access" in report:
+        found["access.csv"] = _csv(_ACCESS, _access_rows(report["access"]))
     if report["kind"] != "daily":
         found["reviews.csv"] = _csv((*_REVIEWS, *_REPORTED), _review_rows(report))
         found["corrections.csv"] = _csv(_CORRECTIONS, _correction_rows(report))
@@ -129,7 +132,17 @@ def csv_files(report: dict[str, Any]) -> dict[str, bytes]:
 def names(report: dict[str, Any]) -> list[str]:
     """The names of the files, for the page that lies beside them."""
     more = {"daily": (), "weekly": _OF_PERIODS, "monthly": (*_OF_PERIODS, "controls.csv")}[report["kind"]]
-    return ["findings.csv", "effects.csv", "sources.csv", "kpis.csv", *more]
+    access = ["access.csv"] if "access" in report else []
+    return ["findings.csv", "effects.csv", "sources.csv", "kpis.csv", *access, *more]
+
+
+def _access_rows(found: dict[str, Any]) -> Iterable[list[Any]]:
+    """A row for each principal of a source, then the sources that show none."""
+    for row in found["grants"]:
+        yield [row["source"], "seen", row["principal"], " ".join(row["rights"]), "; ".join(row["via"]), row["approved"], row["change"], None]  # fmt: skip
+    for row in found["sources"]:
+        if row["principals"] is None:
+            yield [row["source"], row["state"], None, None, None, None, None, row["detail"]]
 
 
 def _effect_rows(report: dict[str, Any]) -> Iterable[dict[str, Any]]:

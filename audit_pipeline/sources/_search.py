@@ -52,6 +52,10 @@ class SearchSettings(Section):
         default=dt.timedelta(minutes=2), description="how fresh documents are left for the next collection"
     )
     page_size: int = Field(default=1000, ge=1, le=10_000, description="documents of a page")
+    retention: Duration | None = Field(
+        default=None,
+        description="how long the store keeps documents; null: as its life cycles tell, where we may read them",
+    )
 
 
 @dataclass(frozen=True)

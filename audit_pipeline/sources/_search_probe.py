@@ -11,6 +11,7 @@ import json
 
 from audit_pipeline.clock import rfc3339
 from audit_pipeline.sources._search import Dialect, Search, SearchSettings
+from audit_pipeline.sources._search_rights import grants, horizon_s
 from audit_pipeline.sources.base import Probe, SourceError
 from audit_pipeline.sources.http import Answer, Http, PermissionRefusedError, RefusedError
 
@@ -42,7 +43,7 @@ def probes(http: Http, dialect: Dialect, search: SearchSettings, now: dt.datetim
         SourceError: it cannot be reached.
     """
     wanted = f"Ask for this role: {role(dialect, search)}"
-    found = [_reach(http), _identity(http, dialect), _rights(http, dialect, search, wanted)]
+    found = [_reach(http), _identity(http, dialect), _rights(http, dialect, search, wanted), _review(http, dialect, search)]  # fmt: skip
     try:
         reader = Search(http, dialect, search)
         newest, oldest = reader.edge("desc"), reader.edge("asc")
@@ -58,8 +59,23 @@ def probes(http: Http, dialect: Dialect, search: SearchSettings, now: dt.datetim
         )
         return [*found, Probe("read", False, said)]
     found.append(Probe("newest record", True, _at(newest.value, newest.date)))
-    kept = f"the oldest document is of {_at(oldest.value or newest.value, newest.date)}: what is older cannot be had. Collect in half that time at the latest"
-    return [*found, Probe("horizon", True, kept)]
+    return [*found, _horizon(http, dialect, search, _at(oldest.value or newest.value, newest.date))]
+
+
+def _horizon(http: Http, dialect: Dialect, search: SearchSettings, oldest: str) -> Probe:
+    """How long documents are kept, and the oldest that is there."""
+    told = search.retention.total_seconds() if search.retention else horizon_s(http, dialect, search.index)
+    kept = f"documents are kept for {told / 86_400:g} d" if told else "the store does not tell how long it keeps documents (options.retention says it)"  # fmt: skip
+    return Probe("horizon", True, f"{kept}; the oldest is of {oldest}. Collect in half that time at the latest: a finding says when that was missed")  # fmt: skip
+
+
+def _review(http: Http, dialect: Dialect, search: SearchSettings) -> Probe:
+    """Whether the store shows who may do what; logs are collected without it too."""
+    try:
+        found = grants(http, dialect, search.index)
+    except SourceError as error:
+        return Probe("access review", True, f"not possible: {error} Without it the report cannot say who may read or delete these logs.")  # fmt: skip
+    return Probe("access review", True, f"{len({one.principal for one in found})} principals reach {search.index}")
 
 
 def _clock(skew: dt.timedelta) -> Probe:

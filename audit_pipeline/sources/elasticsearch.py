@@ -22,7 +22,9 @@ from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search, SearchSettings
-from audit_pipeline.sources.base import Collection, Opening, Probe, SourceError
+from audit_pipeline.sources._search_rights import grants, horizon_s
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+from audit_pipeline.sources.http import Http
 
 Options = SearchSettings
 BLOCK = """\
@@ -33,9 +35,11 @@ BLOCK = """\
       url: https://search.example.com:9200   # change this
       auth:                        # one of api_key, bearer, or username with password; a secret is read from env: NAME or file: PATH
         AUTH
+        # headers: {X-Api-Key: {env: AUDIT_SEARCH_KEY}}   # where a gateway before it has headers of its own
       ca_file: null                # PEM file of a private authority; null: those that the system trusts
       timeout: 60s                 # how long one answer may take
       budget: 30m                  # how long a collection may take, with all that is tried again
+      rate: null                   # requests a second, at most; null: as fast as it answers
     options:
       index: "logs-audit-*"        # change this: index, data stream or pattern; several with commas
       query: null                  # filter in the store's query language, such as {term: {event.kind: event}}
@@ -43,6 +47,7 @@ BLOCK = """\
       look_back: 1d                # how far behind the last collection is read again, for late documents
       lag: 2m                      # how fresh documents are left for the next collection
       page_size: 1000              # documents of a page
+      retention: null              # how long the store keeps documents, such as 30d; null: as its life cycles tell, where we may read them
     settles_after: 2h
 """
 EXAMPLE = (
@@ -65,6 +70,7 @@ class _Past:
     """from where on everything was read"""
     counted: dict[str, int] | None = None
     received: bool = False
+    horizon_s: float | None = None
 
     @classmethod
     def of(cls, entries: list[Entry], selector: str) -> _Past:
@@ -76,6 +82,7 @@ class _Past:
                     dt.datetime.fromisoformat(request["from"]),
                     request.get("counted") or {},
                     any(found.members for found in entries),
+                    request.get("horizon_s"),
                 )
         return cls()
 
@@ -129,6 +136,8 @@ class SearchSource:
                     yield Item(page.body, Member(name=name, offset=0, length=0, sha256=""))
             collection.remarks += [Remark(code, detail) for detail, code in trouble.items()]
             collection.request.update({"reopened": search.reopened, "counted": counted})
+            if kept := self._kept(http) or past.horizon_s:
+                collection.request["horizon_s"] = kept
             if not trouble:
                 collection.request["checkpoint"] = rfc3339(until)
 
@@ -163,6 +172,21 @@ class SearchSource:
             "Collect more often than the store deletes, or keep documents longer"
         )
         return {"from": rfc3339(past.checkpoint), "to": rfc3339(oldest or until), "detail": detail}
+
+    def _kept(self, http: Http) -> float | None:
+        """Seconds for which documents are kept: as configured, else as the store tells."""
+        if self._search.retention is not None:
+            return self._search.retention.total_seconds()
+        return horizon_s(http, self._dialect, self._search.index)
+
+    def access(self) -> list[Grant]:
+        """Roles and users that reach the index.
+
+        Raises:
+            SourceError: the store does not show them to us.
+        """
+        with self._opening.http() as http:
+            return grants(http, self._dialect, self._search.index)
 
     def _without_field(self, search: Search) -> list[Remark]:
         field = self._search.visible_field

@@ -198,11 +198,12 @@ def test_evidence_is_verified_anew_and_a_changed_byte_shows(tmp_path: Path) -> N
 
 
 def test_what_nobody_computes_is_not_evaluated_by_reason(company: Company) -> None:
-    own(company, "permission_review", "no_such_check", "retention:lots", "retention:400", "retention:800", "rule_watches:t1200", "kpi_good:nothing", "senders_heard")  # fmt: skip
+    own(company, "permission_review", "log_reads", "no_such_check", "retention:lots", "retention:400", "retention:800", "rule_watches:t1200", "kpi_good:nothing", "senders_heard")  # fmt: skip
     declare(company, {"ours": {"systems": ["cloudtrail_prod"], **SCOPE}})
     found = {name: row["checks"][0]["why"][0] for name, row in rows(month(company), "ours").items()}
     assert {name: why["why"] for name, why in found.items()} == {
-        "permission_review": "who may read, change or delete logs is not read yet",
+        "permission_review": "no run has computed the day",
+        "log_reads": "who read the logs at their source is not read yet",
         "no_such_check": "no check is named no_such_check",
         "retention:lots": "the check needs a number of days, such as retention:365",
         "retention:400": "14 of 400 days are on record so far",

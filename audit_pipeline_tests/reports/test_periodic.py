@@ -149,7 +149,7 @@ def test_a_period_is_published_once_until_something_printed_changes(company: Com
     assert (first.folder, first.new) == ("reports/weekly/2026-W47/1", True)
     assert not publish_weekly(company.settings, company.lake, WEEK, until).new
     assert company.lake.names(first.folder) == [
-        "corrections.csv", "effects.csv", "findings.csv", "kpis.csv", "manifest.json", "report.html", "report.json", "reviews.csv", "sources.csv",
+        "access.csv", "corrections.csv", "effects.csv", "findings.csv", "kpis.csv", "manifest.json", "report.html", "report.json", "reviews.csv", "sources.csv",
     ]  # fmt: skip
     publish_daily(company.settings, company.lake, WEEK, until)
     second = publish_weekly(company.settings, company.lake, WEEK, until)

@@ -363,7 +363,7 @@ def test_check_tells_identity_rights_newest_and_horizon(world: SearchWorld) -> N
     filled(world)
     world.store.now = THREE
     found = by_name(world)
-    assert [ok for ok, _ in found.values()] == [True] * 6
+    assert [ok for ok, _ in found.values()] == [True] * 7
     assert found["identity"][1] == "audit_reader"
     assert "2025-06-01T16:20:00Z, 10.7 h before" in found["newest record"][1]
     assert "2025-06-01T00:00:00Z" in found["horizon"][1]

@@ -8,6 +8,7 @@ pages, a missing header or an old point in time is refused. Time is `now`, which
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import random
 from collections import Counter
@@ -87,6 +88,8 @@ class Store:
     """so much passes with each request"""
     rights: frozenset[str] = frozenset({"read", "view_index_metadata"})
     indices: frozenset[str] = frozenset({"logs-audit"})
+    management: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """answers of the security and life-cycle APIs by kind; those that are not there are refused"""
     largest_page: int = 10_000
     """above it the breaker trips, once it is planned"""
     seed: int = 0
@@ -151,10 +154,47 @@ class Store:
             return "count"
         if method == "POST" and path.endswith("/_search"):
             return "edge"
+        if method == "GET" and (kept := self._management(path)):
+            return kept
         security = {"/": "root"} | ({"/_plugins/_security/authinfo": "identity"} if self.opensearch else {"/_security/_authenticate": "identity"})  # fmt: skip
         if method == "POST" and path == "/_security/user/_has_privileges" and not self.opensearch:
             return "rights"
         return security.get(path, "unknown") if method == "GET" else "unknown"
+
+    def _management(self, path: str) -> str | None:
+        """Which request of the security and life-cycle APIs it is."""
+        if self.opensearch:
+            known = {"/_plugins/_security/api/roles": "roles", "/_plugins/_security/api/rolesmapping": "mappings"}
+            starts = {"/_plugins/_ism/explain/": "streams", "/_plugins/_ism/policies/": "policy"}
+        else:
+            known = {"/_security/role": "roles", "/_security/user": "users", "/_security/role_mapping": "mappings"}
+            starts = {"/_data_stream/": "streams", "/_ilm/policy/": "policy"}
+            if path.endswith("/_settings/index.lifecycle.name"):
+                return "lifecycle"
+        return known.get(path) or next((kind for start, kind in starts.items() if path.startswith(start)), None)
+
+    def _managed(self, kind: str) -> Reply:
+        if kind not in self.management:
+            raise _ForbiddenError
+        return self._ok(self.management[kind])
+
+    def _roles(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("roles")
+
+    def _users(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("users")
+
+    def _mappings(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("mappings")
+
+    def _streams(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("streams")
+
+    def _lifecycle(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("lifecycle")
+
+    def _policy(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
+        return self._managed("policy")
 
     def _fault(self, kind: str) -> str | None:
         for at, (wanted, fault) in enumerate(self.plan):
@@ -365,3 +405,18 @@ def _matches(doc: Doc, query: dict[str, Any]) -> bool:
         low, high = bounds.get("gte"), bounds.get("lt")
         return value is not None and (low is None or value >= _micros(low)) and (high is None or value < _micros(high))
     raise _BadRequestError(f"unknown query [{kind}]")
+
+
+def _by_hand(now: dt.datetime, n: int, *, opensearch: bool) -> tuple[Store, str]:
+    """A store with a sign-in a minute, up to now."""
+    store = Store(now, opensearch=opensearch)
+    for k in range(n):
+        at = now - dt.timedelta(minutes=k)
+        source = {"@timestamp": at.isoformat(timespec="milliseconds"), "event": {"category": ["authentication"], "type": ["start"], "outcome": "success"}, "user": {"name": f"person{k % 9}"}}  # fmt: skip
+        store.docs.append(Doc("logs-audit", f"{k:08d}", source, at))
+    return store, f"index logs-audit, api_key {SECRET}"
+
+
+BY_HAND = {
+    name: functools.partial(_by_hand, opensearch=name == "opensearch") for name in ("elasticsearch", "opensearch")
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 
+from audit_pipeline.access import snapshot
 from audit_pipeline.detections.run import detect
 from audit_pipeline.formats import indexing, unify
 from audit_pipeline.kpis.compute import compute
@@ -41,6 +42,7 @@ def recompute(settings: Settings, lake: Lake, day: dt.date, night: dt.date | Non
         for name in settings.sources:
             unify.build(lake, name, format_of(settings, name), day)
         assess(settings, lake, day)
+        snapshot.review(settings, lake, day)
         detect(settings, lake, day)
         engine = open_state(settings.state_url_resolved)
         try:

@@ -61,7 +61,7 @@ def _detections(settings: Settings) -> dg.AssetsDefinition:
     """The rules' hits."""
 
     @dg.asset(
-        deps=["completeness"],
+        deps=["completeness", "log_access"],
         partitions_def=daily(settings),
         group_name="detections",
         kinds={"sigma", "duckdb"},

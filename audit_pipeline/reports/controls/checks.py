@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 PENDING: Mapping[str, str] = {
-    "permission_review": "who may read, change or delete logs is not read yet",
+    "log_reads": "who read the logs at their source is not read yet",
     "restore_drill": "a restored copy is not on record here",
 }
 """checks that controls name and nobody computes yet: `not_evaluated`, with this reason"""
@@ -70,6 +70,9 @@ CHECKS: dict[str, Entry] = {
     "lag_in_time": Entry(source_checks.lag_in_time, "records arrived in time", "sources"),
     "clocks_plausible": Entry(source_checks.clocks_plausible, "no record came from the future", "failures"),
     "report_delivered": Entry(work_checks.report_delivered, "the day's mail was accepted by a server", "reviews"),
+    "permission_review": Entry(
+        source_checks.permission_review, "nobody has rights to logs that no one approved", "access"
+    ),
     "people_hidden": Entry(work_checks.people_hidden, "pseudonyms stand in mails and monthly reports", "method"),
     "kpi_good": Entry(work_checks.kpi_good, "the KPI reached its target", "kpis"),
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from audit_pipeline.access.snapshot import states
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.evidence import chain_problems
 from audit_pipeline.lake.verify import verify
@@ -65,6 +66,10 @@ class Facts:
     history_days: int
     """days of events on record up to the end of the period"""
 
+    access: Mapping[str, Mapping[str, Row] | None]
+    """by day, how each source stood, with `unapproved` principals; null where no run computed it"""
+    approved_listed: bool
+    """whether there is an approved list to hold rights against"""
     filled: Mapping[tuple[str, str], Mapping[str, float]]
     """share of events that have each of `FIELDS`, by source and day; absent where there are no events"""
 
@@ -114,6 +119,8 @@ def facts(inputs: Inputs, engine: sa.Engine, calendar: list[Row], findings: list
         verified=verified,
         problems=problems,
         history_days=(inputs.day - first).days + 1,
+        access=_access(inputs),
+        approved_listed=inputs.settings.approved_access is not None,
         filled=_filled(inputs),
     )
 
@@ -132,6 +139,18 @@ def _filled(inputs: Inputs) -> dict[tuple[str, str], dict[str, float]]:
     with connect(inputs.lake, since=first, until=inputs.day, tables=["events"]) as con:
         rows = con.sql(f"SELECT x_source, day, {shares} FROM events GROUP BY ALL").fetchall()
     return {(source, day.isoformat()): dict(zip(FIELDS, found, strict=True)) for source, day, *found in rows}
+
+
+def _access(inputs: Inputs) -> dict[str, dict[str, Row] | None]:
+    days = [dt.date.fromisoformat(day) for day in inputs.days]
+    query = "SELECT day, source, count(DISTINCT principal) FROM access WHERE approved = false GROUP BY ALL"
+    with connect(inputs.lake, since=days[0], until=inputs.day, tables=["access"]) as con:
+        unapproved = {(day, source): n for day, source, n in con.sql(query).fetchall()}
+    found: dict[str, dict[str, Row] | None] = {}
+    for day in days:
+        told = states(inputs.lake, day)
+        found[day.isoformat()] = told and {name: row | {"unapproved": unapproved.get((day, name), 0)} for name, row in told.items()}  # fmt: skip
+    return found
 
 
 def _rule_errors(inputs: Inputs) -> dict[str, int]:

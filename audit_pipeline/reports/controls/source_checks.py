@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from audit_pipeline.access.snapshot import NOT_SHOWN, SEEN
 from audit_pipeline.reports.controls.facts import Facts
 from audit_pipeline.reports.controls.outcome import (
     NOT_EVALUATED,
@@ -135,3 +136,30 @@ def _lag(facts: Facts, source: str, day: str) -> Outcome:
 def clocks_plausible(facts: Facts, _: str) -> Days:
     """No record came from the future."""
     return _without(facts, ("future",))
+
+
+def permission_review(facts: Facts, _: str) -> Days:
+    """Every source in scope showed on the day who may do what to its logs, and each principal is on the approved list."""
+    found = {}
+    for day in facts.days:
+        told = facts.access.get(day)
+        outcomes = [_reviewed(facts, source, (told or {}).get(source), day) for source in facts.sources]
+        if told is None:
+            found[day] = Outcome(NOT_EVALUATED, "no run has computed the day")
+        else:
+            found[day] = worst(outcomes) if outcomes else Outcome(NOT_EVALUATED, "no source is in scope")
+    return found
+
+
+def _reviewed(facts: Facts, source: str, row: Row | None, day: str) -> Outcome:
+    if row is None or row["state"] == NOT_SHOWN:
+        return Outcome(NOT_EVALUATED, f"{source}: does not show who may do what to its logs")
+    if row["state"] != SEEN:
+        return Outcome(NOT_EVALUATED, f"{source}: refused to show who may do what to its logs")
+    if row["day"] != day:
+        return Outcome(NOT_EVALUATED, f"{source}: last seen on {row['day']}")
+    if not facts.approved_listed:
+        return Outcome(NOT_EVALUATED, f"{source}: there is no approved list (approved_access)")
+    if row["unapproved"]:
+        return Outcome(NOT_OPERATED, f"{source}: {row['unapproved']} principals with rights that nobody approved")
+    return Outcome(OPERATED)
