@@ -1,0 +1,267 @@
+"""Datadog's Audit Trail and logs: what became visible since the last collection, window by window.
+
+Belongs here: the window, the second count, what may have been deleted unread. Not here: HTTP (`http`), the requests themselves
+(`_datadog`), who may do what (`_datadog_access`), what events mean (`formats`). Plain HTTP and not `datadog-api-client`: that hides
+headers, warnings and the bytes as they were sent.
+
+No stamp tells when Datadog took an event in, so windows are of event time, and `look_back` is read again each time: Datadog refuses
+logs that are more than 18 h old (docs.datadoghq.com/logs/log_configuration/processors, log date remapper). Where a collection begins
+stands in the chain's own entries, as `elasticsearch` has it. An answer that says that it lacks events sets no checkpoint.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from audit_pipeline.clock import DAY, midnight, rfc3339
+from audit_pipeline.lake.manifest import Entry, Member, Remark
+from audit_pipeline.lake.raw import Item
+from audit_pipeline.sources._datadog import Api, DatadogSettings, Page, Part, moment_of
+from audit_pipeline.sources._datadog_access import grants
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+
+Options = DatadogSettings
+EXAMPLE = """\
+  datadog_audit:
+    type: datadog
+    format: datadog_audit
+    http:
+      url: https://api.datadoghq.com # change this to your site: api.datadoghq.eu, api.us3.datadoghq.com, ...
+      auth:
+        headers:                   # an API key and an application key with the scope audit_logs_read (logs: logs_read_data)
+          DD-API-KEY: {env: DD_API_KEY}
+          DD-APPLICATION-KEY: {env: DD_APP_KEY}
+      timeout: 60s                 # how long one answer may take
+      budget: 30m                  # how long a collection may take, with all that is tried again
+    options:
+      reads: [audit]               # audit, logs; best a source of its own for each
+      query: "*"                   # filter in Datadog's search syntax
+      indexes: ["*"]               # log indexes
+      storage_tiers: [indexes]     # where logs are kept: indexes, flex, online-archives
+      retention: 7d                # change this: how long Datadog keeps these events (Audit Trail: 7d unless set)
+      look_back: 24h               # how far behind the last collection is read again, for late events
+      lag: 5m                      # how fresh events are left for the next collection
+    settles_after: 2h
+"""
+
+RECOUNTED_DAYS = 7
+"""So many whole days before the end of a window are counted at Datadog: later logs show in them."""
+MAX_SKEW = dt.timedelta(minutes=1)
+"""Difference of clocks that is not worth a word."""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What the chain says of earlier collections with the same selection."""
+
+    checkpoint: dt.datetime | None = None
+    """up to where everything was read"""
+    since: dt.datetime | None = None
+    """from where on everything was read"""
+    tallies: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, dt.datetime] = field(default_factory=dict)
+    """by kind, the newest event that was read"""
+
+    @classmethod
+    def of(cls, entries: list[Entry], selector: str) -> _Past:
+        for entry in reversed(entries):
+            request = entry.request
+            if request.get("selector") == selector and request.get("checkpoint"):
+                begin, end = (dt.datetime.fromisoformat(request[key]) for key in ("from", "checkpoint"))
+                newest = {kind: dt.datetime.fromisoformat(at) for kind, at in (request.get("newest") or {}).items()}
+                return cls(end, begin, request.get("tallies") or {}, newest)
+        return cls()
+
+
+@dataclass
+class _Reading:
+    """What a collection learns from its pages."""
+
+    newest: dict[str, dt.datetime]
+    """by kind, the newest event that was read, now or before"""
+    several: bool
+    """whether a log may come from several parts"""
+    trouble: dict[str, None] = field(default_factory=dict)
+    """what the answers say of their own completeness, each once"""
+    shared: Counter[str] = field(default_factory=Counter)
+    """logs that lie in several tiers and are one event: what a sum of the tiers' counts has too much, by day"""
+    _seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """of the window that is read now: day and id to parts"""
+
+    def take(self, part: Part, page: Page, low: dt.datetime, high: dt.datetime) -> None:
+        """A page; events that it has of neighbouring windows are counted there."""
+        self.trouble |= {f"{part.name}: {words}": None for words in page.trouble}
+        if page.newest is not None:
+            self.newest[part.kind] = max(self.newest.get(part.kind, page.newest), page.newest)
+        if self.several:
+            for event in page.events:
+                at = moment_of(event)
+                if at is not None and low <= at < high:
+                    self._seen.setdefault((at.date().isoformat(), str(event.get("id"))), set()).add(part.name)
+
+    def close(self) -> None:
+        """The window was read in all parts."""
+        for (day, _), parts in self._seen.items():
+            self.shared[day] += len(parts) - 1
+        self._seen = {}
+
+
+def open_source(opening: Opening) -> DatadogSource:
+    """The configured Datadog organisation."""
+    return DatadogSource(opening)
+
+
+class DatadogSource:
+    """A Datadog organisation; see the module."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._settings: DatadogSettings = opening.options
+        self._start = opening.start
+
+    @property
+    def _selector(self) -> str:
+        """What is read: with another selection nothing of it was read yet."""
+        chosen = [self._opening.source.http and self._opening.source.http.url, self._settings.query, self._settings.indexes, [part.name for part in self._settings.parts]]  # fmt: skip
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+    def collect(self, collection: Collection) -> Iterator[Item]:
+        """The pages from the last whole collection, less `look_back`, up to `lag` before now.
+
+        Raises:
+            SourceError: Datadog cannot be read to the end; the pages before are kept, and read again next time.
+        """
+        past = _Past.of(collection.known, self._selector)
+        with self._opening.http() as http:
+            api = Api(http, self._settings)
+            until = self._until(collection, api.validate().date)
+            tallies = self._tallies(api, until)
+            first = self._first(past, tallies, until)
+            since = min(past.since or self._start, self._start)
+            unread = self._forgotten(past, collection.known, until) + self._deleted(api, past, until)
+            collection.request.update({
+                "from": rfc3339(since), "to": rfc3339(until), "window": [rfc3339(first), rfc3339(until)], "selector": self._selector,
+                "parts": [part.name for part in self._settings.parts], "horizon_s": int(self._settings.kept.total_seconds()),
+            } | ({"unread": unread} if unread else {}))  # fmt: skip
+            reading = _Reading(dict(past.newest), len(self._settings.parts) > 1)
+            yield from self._pages(api, first, until, reading)
+            collection.remarks += [Remark("source_partial", detail) for detail in reading.trouble]
+            collection.request.update({
+                "begun_anew": api.begun_anew, "tallies": tallies, "counted": {day: n - reading.shared[day] for day, n in tallies.items() if _begin(day) >= first},
+                "newest": {kind: rfc3339(at) for kind, at in reading.newest.items()},
+            })  # fmt: skip
+            if not reading.trouble:
+                collection.request["checkpoint"] = rfc3339(until)
+
+    def _pages(self, api: Api, first: dt.datetime, until: dt.datetime, reading: _Reading) -> Iterator[Item]:
+        """The pages of all windows and parts that have events."""
+        for low, high in self._windows(first, until):
+            for part in self._settings.parts:
+                for number, page in enumerate(api.pages(part, low, high)):
+                    reading.take(part, page, low, high)
+                    if page.events:
+                        name = f"{part.name}/{rfc3339(low)}/{rfc3339(high)}/page-{number:06d}"
+                        yield Item(page.body, Member(name=name, offset=0, length=0, sha256=""))
+            reading.close()
+
+    def _windows(self, first: dt.datetime, until: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+        """From `first` to `until`; what should be gone by `retention` is asked for at once, since it is mostly nothing."""
+        low = first
+        horizon = until - self._settings.kept
+        while low < until:
+            high = horizon if low < horizon else min(until, low + self._settings.window)
+            yield low, high
+            low = high
+
+    def _until(self, collection: Collection, theirs: dt.datetime | None) -> dt.datetime:
+        """The end of the window: `lag` before now, by the clock that is behind; whole seconds."""
+        now = collection.now
+        if theirs is not None and not collection.simulated:
+            skew = theirs - now
+            if abs(skew) > MAX_SKEW:
+                word = "ahead" if skew > dt.timedelta(0) else "behind"
+                detail = f"Datadog's clock is {abs(skew).total_seconds():.0f} s {word}: mend this machine's, windows are cut by it"
+                collection.remarks.append(Remark("future", detail))
+            now = min(now, theirs)
+        return (now - self._settings.lag).replace(microsecond=0)
+
+    def _first(self, past: _Past, tallies: dict[str, int], until: dt.datetime) -> dt.datetime:
+        """The begin: all where nothing was read yet, or where `start` was moved back; days that grew since they were counted last."""
+        if past.checkpoint is None or past.since is None or self._start < past.since:
+            return min(self._start, until)
+        grown = [_begin(day) for day, n in tallies.items() if n > past.tallies.get(day, n)]
+        return max(self._start, min([past.checkpoint - self._settings.look_back, until, *grown]))
+
+    def _tallies(self, api: Api, until: dt.datetime) -> dict[str, int]:
+        """Datadog's own count of the last whole days, summed over tiers, as of just before they are read.
+
+        None where the Audit Trail is read: it has no count, and a count of the logs alone would prove what it does not.
+        """
+        if "audit" in self._settings.reads:
+            return {}
+        found = {}
+        for n in range(RECOUNTED_DAYS, 0, -1):
+            day = until.date() - n * DAY
+            counts = [api.count(part, day) for part in self._settings.parts] if midnight(day) >= self._start else [None]
+            if None not in counts:
+                found[day.isoformat()] = sum(count or 0 for count in counts)
+        return found
+
+    def _forgotten(self, past: _Past, entries: list[Entry], until: dt.datetime) -> list[dict[str, str]]:
+        """What is older than `retention` and was not read before: a fact that no later collection heals."""
+        others = [entry.request["checkpoint"] for entry in entries if entry.request.get("checkpoint")]
+        begin = past.checkpoint or max(map(dt.datetime.fromisoformat, others), default=self._start)
+        horizon = until - self._settings.kept
+        if begin >= horizon:
+            return []
+        detail = (
+            f"Datadog keeps these events for {self._settings.kept.days} days (options.retention), the collection before ended at {rfc3339(begin)}: "
+            "what lies between may have been deleted unread. Collect more often, or keep events longer"
+        )
+        return [{"from": rfc3339(begin), "to": rfc3339(horizon), "detail": detail}]
+
+    def _deleted(self, api: Api, past: _Past, until: dt.datetime) -> list[dict[str, str]]:
+        """An event that was read, is not as old as `retention`, and is gone: so may be others that were not read."""
+        found = []
+        for kind, read in past.newest.items():
+            if past.checkpoint is None or read <= until - self._settings.kept:
+                continue
+            parts = [part for part in self._settings.parts if part.kind == kind]
+            oldest = min((at for part in parts if (at := api.edge(part, "timestamp", until).value)), default=None)
+            if oldest is not None and oldest <= read:
+                continue
+            left = f"the oldest event of {kind} is of {rfc3339(oldest)}" if oldest else f"no event of {kind} was left"
+            detail = (
+                f"{left}, though one of {rfc3339(read)} was read before and options.retention is {self._settings.kept}: what came after "
+                f"{rfc3339(past.checkpoint)} may have been deleted unread. Set options.retention as it is at Datadog, and collect more often"
+            )
+            found.append({"from": rfc3339(past.checkpoint), "to": rfc3339(oldest or until), "detail": detail})
+        return found
+
+    def access(self) -> list[Grant]:
+        """Who may do what to what is read, by roles and their members.
+
+        Raises:
+            SourceError: roles and users cannot be listed; names the right that is lacking.
+        """
+        with self._opening.http() as http:
+            return grants(Api(http, self._settings), self._settings.reads)
+
+    def probe(self) -> list[Probe]:
+        """Whether it can be reached and read, what is lacking, and what to ask for."""
+        from audit_pipeline.sources._datadog_probe import probes
+
+        try:
+            with self._opening.http() as http:
+                return probes(http, self._settings, self._opening.clock.now())
+        except SourceError as error:
+            return [Probe("reach", False, str(error))]
+
+
+def _begin(day: str) -> dt.datetime:
+    return midnight(dt.date.fromisoformat(day))
