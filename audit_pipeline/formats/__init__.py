@@ -9,7 +9,7 @@ from pathlib import Path
 from audit_pipeline.errors import UsageError
 from audit_pipeline.formats.base import Configurable, Envelope, Format
 
-_MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse", "places", "rows", "routed"}
+_MACHINERY = {"base", "inflate", "records", "indexing", "unify", "parse", "places", "rows", "routed", "received"}
 
 
 def names() -> list[str]:

@@ -45,6 +45,8 @@ class Keys:
     version: list[int] | None = None
     """which record of a key is the newest where the source tells (the greatest; Kubernetes: the stage); else visible time decides.
     Records of a key with different versions are parts of one event, not repetitions"""
+    own: list[tuple[bytes, int | None]] | None = None
+    """a store's own identity and time of each of its records, where these become events of other identities and times"""
 
 
 class Format(Protocol):

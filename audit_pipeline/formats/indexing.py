@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit_pipeline.formats import received
 from audit_pipeline.formats.base import Damage, Format
 from audit_pipeline.formats.inflate import inflate
 from audit_pipeline.formats.rows import MemberRows, Rows, kept
@@ -48,6 +49,8 @@ class Marker(msgspec.Struct, frozen=True):
     """records of each member, in order: where a member's lines begin"""
     days: dict[str, list[int]]
     """event day to [records, rejects]"""
+    own: list[str] | None = None
+    """days of a store's own records (`received`), where these become events of other days; null where events are they"""
 
 
 def version(form: Format) -> str:
@@ -123,7 +126,8 @@ def _index(lake: Lake, entry: Entry, form: Format) -> list[dt.date]:
     members = [member for part in _parts(lake, entry, form) for member in part]
     counts = [member.records for member in members]
     days = dict(_write_days(lake, entry, Rows.of(members)))
-    marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()})
+    own = received.write(lake, entry, members)
+    marker = Marker(version(form), entry.hash, counts, {day.isoformat(): found for day, found in days.items()}, own)
     lake.write(f"{index_folder(entry.source)}/{entry.sequence:08d}.json", msgspec.json.encode(marker))
     return sorted(days)
 

@@ -122,7 +122,7 @@ class Routed:
         A stamp without a year is read beside the store's own time of the record, a day together, and not beside that of its page.
         """
         own = self._own.keys(records, visible)
-        found = Keys([*own.key], [*own.time_us], [*own.reason], [*own.detail], [*(own.version or [0] * len(records))])
+        found = Keys([*own.key], [*own.time_us], [*own.reason], [*own.detail], [*(own.version or [0] * len(records))], list(zip(own.key, own.time_us, strict=True)))  # fmt: skip
         groups: dict[tuple[int, int | None], list[tuple[int, bytes]]] = {}
         for at, (route, payload) in enumerate(map(self._sorted, records)):
             if payload is None:

@@ -51,6 +51,7 @@ class MemberRows:
     """hashes, one behind the other"""
     content: bytes = b""
     version: Sequence[int] | None = None
+    own: list[tuple[bytes, int | None]] | None = None
     time_us: list[int | None] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     """of records that have a row by `add` already"""
@@ -61,7 +62,7 @@ class MemberRows:
         """The member's records, with what the format says of each."""
         self.key = b"".join(map(xxh3_128_digest, keys.key))
         self.content = b"".join(map(xxh3_128_digest, records))
-        self.version, self.time_us = keys.version, keys.time_us
+        self.version, self.time_us, self.own = keys.version, keys.time_us, keys.own
         if any(keys.reason):
             found = enumerate(zip(keys.reason, keys.detail, records, strict=True))
             self.fates = [Fate(at, why, detail, kept(record)) for at, (why, detail, record) in found if why]

@@ -139,13 +139,14 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
     finally:
         con.close()
     band = volume.band(past.alike(day, calendar))
+    documents = numbers.events if evidence.documents is None else evidence.documents
     received = bool(numbers.events or faults or evidence.indexed > numbers.rejects)
     if not evidence.covered:
         found = [_not_covered(evidence, day), *faults]
     elif not received:
         found = [
             _no_data(evidence, past.alike(day, calendar), day),
-            *why.reconciled(evidence.counted, numbers),
+            *why.reconciled(evidence.counted, documents),
             *why.attested(evidence.attested),
             *why.remarks(evidence.remarks),
             *why.unread(evidence.unread),
@@ -155,7 +156,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
         found = [
             *faults,
             *why.accounting(evidence.indexed, evidence.declared, numbers),
-            *why.reconciled(evidence.counted, numbers),
+            *why.reconciled(evidence.counted, documents),
             *why.attested(evidence.attested),
             *why.remarks(evidence.remarks),
             *why.unread(evidence.unread),
@@ -167,7 +168,7 @@ def judge(settings: Settings, lake: Lake, source: str, day: dt.date, past: Past,
         ]
     cold = _cold_start(earlier, rhythm) if evidence.covered and received else []
     attested = evidence.attested is not None and evidence.attested[1] >= evidence.attested[0]
-    agreed = evidence.counted == numbers.events or attested
+    agreed = evidence.counted == documents or attested
     verdict = _verdict(evidence, received, found, cold, agreed=agreed)
     return Judged(evidence, numbers, past, rhythm, verdict, [*found, *cold], band)
 

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from audit_pipeline.clock import DAY, midnight, rfc3339
-from audit_pipeline.formats import indexing
+from audit_pipeline.formats import indexing, received
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.store import Lake
@@ -177,6 +177,17 @@ class Evidence:
             if not asking.failure and isinstance(found := asking.last.request.get("counted"), dict) and key in found
         ]
         return counts[-1] if counts else None
+
+    @cached_property
+    def documents(self) -> int | None:
+        """How many of a store's own records of the day were received, where they become events of other days; null where events are they."""
+        held = {number: marker.own for number, marker in self.markers.items() if marker.own is not None}
+        key = self.day.isoformat()
+        return (
+            received.count(self.lake, self.source, key, [n for n, days in held.items() if key in days])
+            if held
+            else None
+        )
 
     @property
     def attested(self) -> tuple[int, int, str] | None:

@@ -116,12 +116,12 @@ def accounting(indexed: int, declared: int | None, day: Profile) -> list[Reason]
     return reasons
 
 
-def reconciled(counted: int | None, day: Profile) -> list[Reason]:
+def reconciled(counted: int | None, received: int) -> list[Reason]:
     """`mismatch`: the source holds more documents of the day than were received; more received than it holds now is no loss."""
-    if counted is None or counted <= day.events:
+    if counted is None or counted <= received:
         return []
-    detail = f"the source counts {words.count(counted, 'document')}, {day.events:,} were received: {counted - day.events:,} are missing"
-    return [Reason("mismatch", detail, expected=float(counted), seen=float(day.events))]
+    detail = f"the source counts {words.count(counted, 'document')}, {received:,} were received: {counted - received:,} are missing"
+    return [Reason("mismatch", detail, expected=float(counted), seen=float(received))]
 
 
 def attested(found: tuple[int, int, str] | None) -> list[Reason]:
