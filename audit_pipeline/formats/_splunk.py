@@ -39,6 +39,22 @@ _CAPABILITY = {
 """What an action of the text shape is about."""
 
 
+_LOOKING = "IN ('list', 'get', 'view', 'read')"
+_READING = f"z.done {_LOOKING}"
+_MAKING = "z.done IN ('create', 'add', 'new')"
+_ENDING = "z.done IN ('delete', 'remove')"
+_CHANGING = "z.done IN ('edit', 'update', 'enable', 'disable')"
+_API = f"CASE WHEN {_MAKING} THEN 600301 WHEN {_READING} THEN 600302 WHEN {_ENDING} THEN 600304 ELSE 600303 END"
+_KIND = (
+    "CASE WHEN z.signing THEN CASE WHEN contains(z.action, 'logout') THEN 300202 ELSE 300201 END "
+    "WHEN z.action = 'change_own_password' AND z.account IS NOT NULL THEN 300103 "
+    f"WHEN z.about = 'account' AND z.object IS NOT NULL AND NOT {_READING} THEN CASE WHEN {_MAKING} THEN 300101 WHEN {_ENDING} THEN 300106 ELSE 300199 END "
+    f"WHEN z.about = 'role' AND z.object IS NOT NULL AND NOT {_READING} THEN CASE WHEN {_MAKING} THEN 300606 WHEN {_ENDING} THEN 300605 ELSE 300699 END "
+    "WHEN z.about = 'search' AND NOT z.v2 OR z.action = 'search' THEN 600302 WHEN z.action = 'delete_by_keyword' THEN 600304 "
+    f"WHEN z.about = 'index' OR {_MAKING} OR {_READING} OR {_ENDING} OR {_CHANGING} THEN {_API} ELSE 99 END"
+)
+
+
 def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -56,7 +72,8 @@ def record() -> str:
     head = f"regexp_extract({text}, {_quote(_HEAD)}, ['stamp', 'user', 'action', 'info'])"
     both = f"lambda y: {{'row': y.\"row\", 'raw': y.raw, 'text': {text}, 'head': {head}, 'v2': {v2}}}"
     words = ", ".join(f"'{name}': {sql}" for name, sql in _words().items())
-    return f"list_transform(list_transform(list_transform([{row}], {named}), {both}), lambda x: {{{words}}})[1]"
+    steps = f"list_transform(list_transform(list_transform([{row}], {named}), {both}), lambda x: {{{words}}})"
+    return f"list_transform({steps}, lambda z: struct_insert(z, kind := {_KIND}))[1]"
 
 
 def _words() -> dict[str, str]:
@@ -68,7 +85,7 @@ def _words() -> dict[str, str]:
     return {
         "raw": "x.raw", "host": 'x."row".host', "v2": "x.v2.action IS NOT NULL", "action": action,
         "log": """coalesce(x."row".sourcetype, CASE WHEN x.v2.action IS NOT NULL THEN 'audittrailv2' WHEN x.head.action <> '' THEN 'audittrail' END)""",
-        "uid": """x."row"._bkt || '|' || x."row"._cd""",
+        "uid": """x."row"._bkt || '-' || x."row"._cd""",
         "info": "lower(nullif(coalesce(x.v2.result, x.head.info), ''))",
         "account": f"CASE WHEN {user} NOT IN ('n/a', 'N/A', '') THEN {user} END",
         "object": f"coalesce(x.v2.data.name, {_part('object')}, {_part('name')})",
@@ -83,19 +100,6 @@ def _words() -> dict[str, str]:
     }  # fmt: skip
 
 
-_READING = "r.done IN ('list', 'get', 'view', 'read')"
-_MAKING = "r.done IN ('create', 'add', 'new')"
-_ENDING = "r.done IN ('delete', 'remove')"
-_CHANGING = "r.done IN ('edit', 'update', 'enable', 'disable')"
-_API = f"CASE WHEN {_MAKING} THEN 600301 WHEN {_READING} THEN 600302 WHEN {_ENDING} THEN 600304 ELSE 600303 END"
-_KIND = (
-    "CASE WHEN r.signing THEN CASE WHEN contains(r.action, 'logout') THEN 300202 ELSE 300201 END "
-    "WHEN r.action = 'change_own_password' AND r.account IS NOT NULL THEN 300103 "
-    f"WHEN r.about = 'account' AND r.object IS NOT NULL AND NOT {_READING} THEN CASE WHEN {_MAKING} THEN 300101 WHEN {_ENDING} THEN 300106 ELSE 300199 END "
-    f"WHEN r.about = 'role' AND r.object IS NOT NULL AND NOT {_READING} THEN CASE WHEN {_MAKING} THEN 300606 WHEN {_ENDING} THEN 300605 ELSE 300699 END "
-    "WHEN r.about = 'search' AND NOT r.v2 OR r.action = 'search' THEN 600302 WHEN r.action = 'delete_by_keyword' THEN 600304 "
-    f"WHEN r.about = 'index' OR {_MAKING} OR {_READING} OR {_ENDING} OR {_CHANGING} THEN {_API} ELSE 99 END"
-)
 _STATUS = (
     "CASE WHEN r.signing AND r.twice THEN 0 WHEN r.info IN ('succeeded', 'success', 'completed', 'granted') THEN 1 "
     "WHEN r.info IN ('failed', 'failure', 'denied', 'refused') THEN 2 ELSE 0 END"
@@ -105,10 +109,10 @@ _STATUS = (
 def columns() -> dict[str, str]:
     """Event column to SQL expression. In Authentication `user` is who tried to sign in, and acted. A row of another log has its text only."""
     return {
-        "class_uid": f"(({_KIND}) // 100)",
-        "category_uid": f"(({_KIND}) // 100000)",
-        "activity_id": f"(({_KIND}) % 100)",
-        "type_uid": _KIND,
+        "class_uid": "r.kind // 100",
+        "category_uid": "r.kind // 100000",
+        "activity_id": "r.kind % 100",
+        "type_uid": "r.kind",
         "severity_id": "1",
         "status_id": _STATUS,
         "status_detail": "coalesce(r.reason, r.info)",
@@ -131,7 +135,7 @@ def columns() -> dict[str, str]:
         "api_service_name": "CASE WHEN r.action IS NOT NULL THEN 'splunkd' END",
         "resource_name": "CASE WHEN r.about NOT IN ('account', 'role', 'search') THEN r.object END",
         "resource_type": "CASE WHEN r.object IS NOT NULL THEN nullif(r.about, '') END",
-        "x_read_only": f"CASE WHEN {_READING} THEN true END",
+        "x_read_only": f"CASE WHEN r.done {_LOOKING} THEN true END",
         "x_actor": "r.account",
         "x_actor_kind": "CASE WHEN r.account IN ('splunk-system-user', 'nobody') THEN 'service' WHEN r.account IS NOT NULL THEN 'unknown' END",
     }

@@ -54,7 +54,7 @@ def row(raw: str | dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 def test_columns_of_a_sign_in() -> None:
     want = {
-        "time": "2025-06-02T12:00:00.250000Z", "type_uid": 300201, "status_id": 2, "status_detail": "user-initiated", "message": SIGN_IN, "metadata_uid": "_audit~10~FED9|10:1", "metadata_log_name": "audittrail",
+        "time": "2025-06-02T12:00:00.250000Z", "type_uid": 300201, "status_id": 2, "status_detail": "user-initiated", "message": SIGN_IN, "metadata_uid": "_audit~10~FED9-10:1", "metadata_log_name": "audittrail",
         "actor_user_name": "ann", "user_name": "ann", "actor_session_uid": "abc123", "src_endpoint_ip": "10.1.2.3", "http_request_user_agent": "Mozilla/5.0 (X11)", "device_hostname": "sh1", "api_operation": "login attempt", "x_actor": "ann",
     }  # fmt: skip
     found = row(SIGN_IN)
