@@ -294,7 +294,7 @@ def test_a_users_rule_replaces_a_shipped_one_and_two_of_the_same_id_are_an_error
 
 
 def test_every_shipped_rule_says_what_people_need_and_holds_by_its_test_events(tmp_path: Path) -> None:
-    formats = {"aws": "cloudtrail", "cluster": "kubernetes_audit", "hosts": "linux_auth"}
+    formats = {"aws": "cloudtrail", "cluster": "kubernetes_audit", "hosts": "linux_auth", "gate": "hoop"}
     each = ", ".join(f"{name}: {{type: files, format: {form}}}" for name, form in formats.items())
     known, errors = sigma.load(make_settings(tmp_path, f"sources: {{{each}}}"))
     assert errors == []

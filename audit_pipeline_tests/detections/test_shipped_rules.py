@@ -12,7 +12,7 @@ import yaml
 from audit_pipeline.detections import rule_tests, sigma
 from audit_pipeline.settings import Settings
 
-FORMATS = {"aws": "cloudtrail", "cluster": "kubernetes_audit", "hosts": "linux_auth"}
+FORMATS = {"aws": "cloudtrail", "cluster": "kubernetes_audit", "hosts": "linux_auth", "gate": "hoop"}
 SINGLE = [file for file in sigma.rule_files(sigma.SHIPPED) if len(documents := list(yaml.safe_load_all(file.read_text(encoding="utf-8")))) == 1 and "history" not in documents[0]]  # fmt: skip
 NEVER = {"x_source": "no source of that name"}
 

@@ -20,7 +20,7 @@ from audit_pipeline.detections.run import detections, rules
 from audit_pipeline_tests.detections.helpers import DAY, make_settings
 
 POOLS = 3
-SOURCES = "sources: {aws: {type: files, format: cloudtrail}, cluster: {type: files, format: kubernetes_audit}, hosts: {type: files, format: linux_auth}}"
+SOURCES = "sources: {aws: {type: files, format: cloudtrail}, cluster: {type: files, format: kubernetes_audit}, hosts: {type: files, format: linux_auth}, gate: {type: hoop, format: hoop}}"
 
 
 def cases(rule: Rule) -> Iterator[dict[str, Any]]:
