@@ -6,7 +6,7 @@ Belongs here: the step from a configured source to the chain. Not here: any syst
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +67,18 @@ def source_of(settings: Settings, name: str) -> Source:
     return open_source(settings, name, format_of(settings, name))
 
 
-def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock) -> Collected:
+PROGRESS_MEMBERS = 500
+"""so many files or pages are told of at once"""
+Told = Callable[[int, int], None]
+"""How far a collection is: files or pages, and bytes, so far."""
+
+
+def collect(
+    settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock, told: Told | None = None
+) -> Collected:
     """Collect what became visible, for the night of `day`. A source that fails leaves an entry that says so; it never raises for it.
+
+    `told` is called while it goes on, every `PROGRESS_MEMBERS`.
 
     Raises:
         LakeError: the lake cannot be written.
@@ -78,12 +88,12 @@ def collect(settings: Settings, lake: Lake, name: str, day: dt.date, clock: Cloc
         source: Source | SourceError = source_of(settings, name)
     except SourceError as error:
         source = error
-    return gather(settings, lake, name, day, clock, source)
+    return gather(settings, lake, name, day, clock, source, told)
 
 
 def gather(
-    settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock, source: Source | SourceError
-) -> Collected:
+    settings: Settings, lake: Lake, name: str, day: dt.date, clock: Clock, source: Source | SourceError, told: Told | None = None
+) -> Collected:  # fmt: skip
     """Ask an opened source, or keep why it could not be opened; see `collect`."""
     collection = Collection(manifest.entries(lake, name), clock.now(), clock.simulated)
     collection.request["day"] = day.isoformat()
@@ -91,13 +101,23 @@ def gather(
     if isinstance(source, SourceError):
         collection.remarks.append(Remark("collection_failed", str(source)))
     else:
-        items = _until_failure(source, collection)
+        items = _counted(_until_failure(source, collection), told)
     collector = f"{settings.sources[name].type}/{__version__}"
     return Collected(
         raw.append(
             lake, name, items, clock=clock, collector=collector, request=collection.request, remarks=collection.remarks
         )
     )
+
+
+def _counted(items: Iterator[Item], told: Told | None) -> Iterator[Item]:
+    """The same items; how far they are is told now and then."""
+    size = 0
+    for number, item in enumerate(items, 1):
+        size += len(item.data)
+        yield item
+        if told is not None and number % PROGRESS_MEMBERS == 0:
+            told(number, size)
 
 
 def _until_failure(source: Source, collection: Collection) -> Iterator[Item]:

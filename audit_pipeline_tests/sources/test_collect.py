@@ -147,3 +147,13 @@ def test_two_sources_of_one_lake_do_not_mix(tmp_path: Path) -> None:
     assert [entry.sequence for entry in got.entries] == [1]
     assert manifest.read(world.lake, SOURCE, 1) == before
     assert verify(world.lake)[1].sources == 2
+
+
+def test_how_far_a_collection_is_is_told_while_it_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "PROGRESS_MEMBERS", 2)
+    for n in range(5):
+        world.put(f"{n}.json", document(record(n)))
+    told: list[tuple[int, int]] = []
+    collecting.collect(world.settings, world.lake, SOURCE, DAY, RealClock(NOON + HOUR), lambda n, size: told.append((n, size)))  # fmt: skip
+    size = len(document(record(0)))
+    assert told == [(2, 2 * size), (4, 4 * size)]

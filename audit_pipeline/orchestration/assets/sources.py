@@ -4,6 +4,8 @@ Belongs here: the two factories. Not here: how anything is collected (`sources`)
 A source that fails never stops the night: its raw asset materialises with the remark `collection_failed`.
 """
 
+from typing import Any
+
 import dagster as dg
 
 from audit_pipeline.errors import UserError
@@ -14,6 +16,7 @@ from audit_pipeline.lake.views import connect
 from audit_pipeline.orchestration import metadata as md
 from audit_pipeline.orchestration.jobs import SCHEDULE_TAG
 from audit_pipeline.orchestration.partitions import daily, day_of
+from audit_pipeline.sections import SourceSettings
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources.collect import collect, format_of
 
@@ -35,8 +38,8 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         retry_policy=dg.RetryPolicy(
             max_retries=TRIES - 1, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
         ),
-        description=f"Log files of {name} as they were collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
-        metadata={"paths": md.cell(", ".join(source.paths)), "format": ", ".join(source.formats)},
+        description=f"What {name} ({source.type}) gave, as it was collected, packed into segments; each has a manifest entry chained by SHA-256. `audit-pipeline verify` checks all of it.",
+        metadata={"from": md.cell(", ".join(source.paths) or _address(source)), "format": ", ".join(source.formats)},
     )
     def raw(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         day = day_of(context)
@@ -44,7 +47,7 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         clock = settings.clock_for(day)
         try:
             with lake.lock():
-                got = collect(settings, lake, name, day, clock)
+                got = collect(settings, lake, name, day, clock, lambda n, size: context.log.info("%s: %d files or pages, %d bytes so far", name, n, size))  # fmt: skip
                 touched = indexing.ensure(lake, name, format_of(settings, name))
         except UserError as error:  # what a person has to mend does not mend itself in a minute
             raise dg.Failure(description=str(error), allow_retries=False) from error
@@ -56,11 +59,12 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "state": "collection_failed" if got.failed else "collected",
-                "files": got.members,
+                "files or pages": got.members,
                 "bytes": got.bytes,
                 "segments": sum(entry.segment is not None for entry in got.entries),
                 "days touched": md.cell(", ".join(found.isoformat() for found in touched) or "none"),
                 "remarks": md.rows([{"code": r.code, "detail": r.detail} for r in got.remarks]),
+                **_said(head.request),
                 "chain head": f"{head.sequence} {head.hash}",
                 "manifest": dg.MetadataValue.path(lake.path(manifest.file(name, head.sequence))),
                 "clock": "simulated, not evidence" if clock.simulated else "system",
@@ -68,6 +72,20 @@ def raw_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
         )
 
     return raw
+
+
+def _address(source: SourceSettings) -> str:
+    """Where a source without paths is."""
+    return source.http.url if source.http is not None else str(source.options.get("url", source.type))
+
+
+_TOLD = {"window": "asked for", "checkpoint": "read whole up to", "counted": "counted at the source", "attested": "named by the source's own record", "unread": "lost at the source", "horizon_s": "keeps records for, s"}  # fmt: skip
+"""What a collector's entry says beyond its remarks, as a person reads it."""
+
+
+def _said(request: dict[str, Any]) -> dict[str, Any]:
+    found = {words: request[key] for key, words in _TOLD.items() if request.get(key)}
+    return {words: dg.MetadataValue.json(value) if isinstance(value, dict | list) else md.cell(value) for words, value in found.items()}  # fmt: skip
 
 
 def events_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
