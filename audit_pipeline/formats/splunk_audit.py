@@ -204,9 +204,11 @@ def _key(text: bytes, fields: dict[str, Any] | str | None) -> tuple[bytes, bool]
     return json.dumps([fields.get(name) for name in _KEYED]).encode(), False
 
 
+_FACTS = ("index", "sourcetype", "source", "host")
+
+
 def _facts(fields: Mapping[str, Any]) -> Mapping[str, str]:
-    names = ("index", "sourcetype", "source", "host")
-    return {name: value for name in names if isinstance(value := fields.get(name), str)}
+    return {name: value for name in _FACTS if isinstance(value := fields.get(name), str)}
 
 
 def _payload(fields: Mapping[str, Any]) -> bytes | None:
@@ -215,4 +217,4 @@ def _payload(fields: Mapping[str, Any]) -> bytes | None:
 
 
 FORMAT = SplunkAudit()
-ENVELOPE = Envelope(_facts, _payload)
+ENVELOPE = Envelope(_facts, _payload, _FACTS)

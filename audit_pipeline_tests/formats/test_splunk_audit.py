@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from audit_pipeline.errors import UsageError
 from audit_pipeline.formats import open_format
 from audit_pipeline.formats.parse import Parsed, parse
+from audit_pipeline.formats.routed import routed
 from audit_pipeline.formats.splunk_audit import ENVELOPE, FORMAT
+from audit_pipeline.sections import FormatRule
 from audit_pipeline_tests.ocsf.published import faults
 
 SIGN_IN = 'Audit:[timestamp=02-20-2023 14:41:59.309, user=ann, action=login attempt, info=failed reason=user-initiated useragent="Mozilla/5.0 (X11)" clientip=10.1.2.3 method=Splunk session=abc123]'
@@ -147,6 +149,19 @@ def test_the_envelope_tells_what_a_row_holds() -> None:
     assert ENVELOPE.payload(fields) == '{"a": "ü"}'.encode()
     assert ENVELOPE.payload({"count": "3"}) is None
     assert ENVELOPE.facts({"index": ["a"], "host": 3}) == {}
+    assert set(ENVELOPE.facts(fields)) == set(ENVELOPE.names)
+
+
+def test_another_system_s_log_in_splunk_is_read_by_its_own_format() -> None:
+    rules = [FormatRule(format="splunk_audit"), FormatRule(format="linux_auth", when={"sourcetype": ["linux_secure"]})]
+    form = routed("splunk", rules, lambda name: open_format(name))
+    line = "Jun  2 12:00:01 web1 sshd[9]: Failed password for root from 203.0.113.5 port 22 ssh2"
+    data = answer(exported(line, 1, sourcetype="linux_secure"), exported(SIGN_IN, 2))
+    found = {part.reading.label: part.records for part in form.parts(form.split(data, whole=True).records)}
+    assert found["linux_auth/1"] == [line.encode()]
+    assert len(found["splunk_audit/1"]) == 1
+    keys = form.keys(form.split(data, whole=True).records)
+    assert [time for time in keys.time_us if time] == [1748865601000000, 1748865600250000]
 
 
 def test_an_answer_a_document_and_lines_hold_the_same_events() -> None:
