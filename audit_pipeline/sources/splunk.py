@@ -152,7 +152,7 @@ class SplunkSource:
             if unread := self._unread(past, oldest):
                 collection.request["unread"] = unread
             counts = self._counts(search, until)
-            for part in self._stretches(first, until, self._grown(search, past), past):
+            for part in self._stretches(first, until, self._changed(search, past), past):
                 yield from self._items(search, part)
             hidden = [Message("WARN", text) for text in restrictions(http)]
             remarks = self._trouble(search.messages + hidden) + self._silence(oldest)
@@ -206,20 +206,23 @@ class SplunkSource:
             "settled": {"before": _text(before), "days": {day.isoformat(): settled.get(day.isoformat(), 0) for day in days}},
         }  # fmt: skip
 
-    def _grown(self, search: Search, past: _Past) -> list[str]:
-        """Days with more events behind the window than when they were counted: an indexer was away, slow, or its clock was behind."""
+    def _changed(self, search: Search, past: _Past) -> list[str]:
+        """Days with other numbers of events behind the window than when they were counted.
+
+        More: an indexer was away, slow, or its clock was behind. Fewer: some were frozen or deleted, which may hide that others came.
+        """
         if not past.settled:
             return []
         days = sorted(past.settled)
         last = dt.date.fromisoformat(days[-1]) + DAY
         now = search.counts(_seconds(dt.date.fromisoformat(days[0])), _seconds(last), past.before)
-        return [day for day in days if now.get(day, 0) > past.settled[day]]
+        return [day for day in days if now.get(day, 0) != past.settled[day]]
 
-    def _stretches(self, first: int, until: int, grown: list[str], past: _Past) -> Iterator[Stretch]:
-        """What is asked for: the window by pieces of index time, days that grew behind it, and what is dated far away."""
+    def _stretches(self, first: int, until: int, changed: list[str], past: _Past) -> Iterator[Stretch]:
+        """What is asked for: the window by pieces of index time, days that changed behind it, and what is dated far away."""
         low, high = first - self._sweep, until + AHEAD_S
         yield Stretch("window", first, until, low, high, int(self._options.window.total_seconds()))
-        for day in grown:
+        for day in changed:
             begin = _seconds(dt.date.fromisoformat(day))
             yield Stretch("again", begin - self._wide, past.before, begin, begin + 86_400, past.before)
         if self._wide > self._sweep:

@@ -87,7 +87,7 @@ class _Splunk(Case):
         "checkpoint too early": (splunk.SplunkSource, "collect", _early),
         "messages ignored": (splunk.SplunkSource, "_trouble", lambda self, messages: []),
         "last row not asked for": (_splunk, "read_export", _cut_is_whole),
-        "days that grew are not read again": (splunk.SplunkSource, "_grown", lambda self, search, past: []),
+        "days that changed are not read again": (splunk.SplunkSource, "_changed", lambda self, search, past: []),
         "deletion not noticed": (splunk.SplunkSource, "_unread", lambda self, past, oldest: None),
         "no count": (splunk.SplunkSource, "_counts", lambda self, search, until: {}),
         "an hour between two windows": (splunk.SplunkSource, "_stretches", _open_edges),

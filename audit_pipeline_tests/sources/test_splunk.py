@@ -218,6 +218,19 @@ def test_what_became_searchable_late_is_found_behind_the_window(world: SplunkWor
     assert world.verdict((BEGIN + DAY).date())[0] != "partial"
 
 
+def test_what_was_frozen_does_not_hide_what_came_late_to_the_same_day(world: SplunkWorld) -> None:
+    """Two fewer and one more are one fewer: any other number makes the day be read again."""
+    filled(world, 72)
+    world.splunk.events = [
+        replace(e, gone=THREE + 20 * HOUR) if n < 2 else e for n, e in enumerate(world.splunk.events)
+    ]
+    world.splunk.events.append(event("slow-1", BEGIN + 12 * HOUR, visible=THREE + HOUR))
+    world.collect(THREE)
+    assert "slow-1" not in world.received()
+    world.collect(THREE + DAY)
+    assert "slow-1" in world.received()
+
+
 def test_the_second_count_proves_a_day_or_names_what_is_missing(world: SplunkWorld) -> None:
     for night in range(4):
         filled(world, 70, begin=BEGIN + night * DAY)
