@@ -1,18 +1,21 @@
 """How fast the collectors are: `python -m benchmarks.collectors` writes the section `collectors` of `docs/measurements.md`.
 
-Belongs here: each collector over a socket against its stub, its CPU beside a bare client that fetches the same pages and does
-nothing with them. Not here: formats (`benchmarks.run`). The stub runs in a process of its own, so its work is not in the figures.
+Belongs here: each collector over HTTP against its stub, its CPU beside a bare client that fetches the same pages, decodes them (it has
+to find the next page) and does nothing with them. Not here: formats (`benchmarks.run`), collectors of files. The stub runs in a process
+of its own, so its work is not in the figures. The bare client sends what the collector was seen to send.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +24,86 @@ import httpx
 from audit_pipeline.clock import SystemClock
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.settings import Settings
-from audit_pipeline.sources.collect import collect
-from audit_pipeline_tests.stubs.elasticsearch import SECRET
+from audit_pipeline.sources import collect as collecting
+from audit_pipeline.sources import get
+from audit_pipeline.sources.base import opening
+from audit_pipeline_tests.stubs import datadog, elasticsearch, hoop, splunk
 from benchmarks.tables import write_section
 
-DOCUMENTS, ROUNDS, PORT = 10_000, 3, 19_233
+DOCUMENTS, ROUNDS, PORT, SOURCE = 10_000, 3, 19_233, "measured"
 FOLDER = Path(__file__).parent.parent
-HEADERS = {"Authorization": f"ApiKey {SECRET}", "Content-Type": "application/json"}
+GOAL = 1.5
+SECRETS = {"ES": elasticsearch.SECRET, "SPLUNK": splunk.SECRET, "HOOP": hoop.SECRET, "DD_API": datadog.API_KEY, "DD_APP": datadog.APP_KEY}  # fmt: skip
+TYPES: dict[str, dict[str, Any]] = {
+    "elasticsearch": {"format": "ecs", "auth": {"api_key": {"env": "ES"}}, "options": {"index": "logs-audit"}},
+    "opensearch": {"format": "ecs", "auth": {"api_key": {"env": "ES"}}, "options": {"index": "logs-audit"}},
+    "splunk": {"format": "splunk_audit", "auth": {"bearer": {"env": "SPLUNK"}}, "options": {"index": "_audit"}},
+    "datadog": {
+        "format": "datadog_audit", "auth": {"headers": {"DD-API-KEY": {"env": "DD_API"}, "DD-APPLICATION-KEY": {"env": "DD_APP"}}},
+        "options": {"reads": ["audit"]},
+    },
+    "hoop": {"format": "hoop", "auth": {"bearer": {"env": "HOOP"}}, "options": {}},
+}  # fmt: skip
 
 
-def bare(url: str, kind: str, until: str) -> int:
-    """The same pages by the plainest client there is; their bytes."""
-    opened, key = ("_search/point_in_time", "pit_id") if kind == "opensearch" else ("_pit", "id")
-    how: dict[str, Any] = {"order": "asc", "unmapped_type": "date"}
-    if kind == "elasticsearch":
-        how |= {"format": "strict_date_optional_time_nanos", "numeric_type": "date_nanos"}
-    total, after = 0, None
-    with httpx.Client(base_url=url, headers=HEADERS) as client:
-        pit = client.post(f"/logs-audit/{opened}", params={"keep_alive": "5m"}).json()[key]
-        while True:
-            body: dict[str, Any] = {
-                "query": {"range": {"@timestamp": {"gte": "2020-01-01T00:00:00Z", "lt": until}}},
-                "sort": [{"@timestamp": how}, {"_shard_doc" if kind == "elasticsearch" else "_id": "asc"}],
-                "pit": {"id": pit, "keep_alive": "5m"}, "track_total_hits": False, "version": True, "size": 1000,
-            }  # fmt: skip
-            answer = client.post("/_search", content=json.dumps(body if after is None else body | {"search_after": after}))  # fmt: skip
-            total += len(answer.content)
-            data = answer.json()
-            if not data["hits"]["hits"]:
-                return total
-            pit, after = data["pit_id"], data["hits"]["hits"][-1]["sort"]
+class Recorder(httpx.BaseTransport):
+    """The real transport, and a list of what was sent through it."""
+
+    def __init__(self) -> None:
+        self._real = httpx.HTTPTransport()
+        self.sent: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Keeps and passes on."""
+        headers = {name: value for name, value in request.headers.items() if name not in ("host", "connection")}
+        self.sent.append((request.method, str(request.url), headers, request.read()))
+        return self._real.handle_request(request)
 
 
-def collected(url: str, kind: str, folder: Path) -> int:
-    """By the collector, into a new lake; documents that were asked for are all kept."""
-    (folder / "key").write_text(SECRET)
-    http = {"url": url, "auth": {"api_key": {"file": "key"}}}
-    source = {"type": kind, "format": "ecs", "http": http, "options": {"index": "logs-audit"}}
-    settings = Settings.from_text(
-        json.dumps({"start": "2020-01-01", "sources": {"s": source}}), folder / "pipeline.yaml"
-    )
-    got = collect(settings, Lake.open(settings.lake_url), "s", dt.datetime.now(dt.UTC).date(), SystemClock())
-    assert not got.remarks, got.remarks
-    return got.bytes
+def configured(name: str, url: str, folder: Path) -> Settings:
+    """One source of that type; its first day lies so that all records of the stub are read, and little before them."""
+    given = TYPES[name]
+    start = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=DOCUMENTS // 1440 + 2)
+    source = {"type": name, "format": given["format"], "http": {"url": url, "auth": given["auth"]}, "options": given["options"]}  # fmt: skip
+    return Settings.from_text(json.dumps({"start": start.isoformat(), "sources": {SOURCE: source}}), folder / "pipeline.yaml")  # fmt: skip
+
+
+def collected(name: str, url: str, folder: Path, recorder: Recorder | None = None) -> tuple[int, int]:
+    """By the collector, into a new lake: pages and bytes."""
+    settings = configured(name, url, folder)
+    made = opening(settings, SOURCE, collecting.format_of(settings, SOURCE))
+    source = get(name).open_source(replace(made, transport=recorder))
+    today = dt.datetime.now(dt.UTC).date()
+    got = collecting.gather(settings, Lake.open(settings.lake_url), SOURCE, today, SystemClock(), source)
+    assert not got.failed, got.failed
+    return got.members, got.bytes
+
+
+def bare(sent: list[tuple[str, str, dict[str, str], bytes]]) -> None:
+    """The same requests by the plainest client there is; a point in time is opened anew, so its id is put in place of the old one."""
+    old = new = ""
+    with httpx.Client() as client:
+        for method, url, headers, body in sent:
+            text = body.decode()
+            if '"pit":{"id":"' in text:
+                old = old or text.split('"pit":{"id":"', 1)[1].split('"', 1)[0].rsplit("-", 1)[0]
+                body = text.replace(old, new).encode()
+            answer = client.request(method, url, headers=headers | {"content-length": str(len(body))}, content=body)
+            for line in answer.content.splitlines() if url.endswith("export") else [answer.content]:
+                data = json.loads(line)
+            if "/_pit" in url or url.partition("?")[0].endswith("point_in_time"):
+                new = str(data.get("id") or data.get("pit_id") or new).rsplit("-", 1)[0]
 
 
 def served(kind: str) -> Iterator[str]:
     """The stub in a process of its own, while the caller wants it."""
-    argv = [
-        sys.executable,
-        "-m",
-        "audit_pipeline_tests.stubs",
-        kind,
-        "--port",
-        str(PORT),
-        "--documents",
-        str(DOCUMENTS),
-    ]
+    argv = [sys.executable, "-m", "audit_pipeline_tests.stubs", kind, "--port", str(PORT), "--documents", str(DOCUMENTS)]  # fmt: skip
     process = subprocess.Popen(argv, cwd=FOLDER, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{PORT}"
     try:
         for _ in range(100):
             try:
-                httpx.get(url, headers=HEADERS)
+                httpx.get(url)
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)
@@ -95,31 +115,35 @@ def served(kind: str) -> Iterator[str]:
 
 def measured(kind: str) -> str:
     """A row of the table: the least of several rounds."""
-    ours, plain, wall, size = [], [], [], 0
+    ours, plain, wall, pages, size = [], [], [], 0, 0
     for url in served(kind):
+        recorder = Recorder()
+        with tempfile.TemporaryDirectory() as folder:
+            collected(kind, url, Path(folder), recorder)
         for _ in range(ROUNDS + 1):  # the first warms up
             begin = time.process_time()
-            bare(url, kind, "2100-01-01T00:00:00Z")
+            bare(recorder.sent)
             plain.append(time.process_time() - begin)
             with tempfile.TemporaryDirectory() as folder:
                 begin, clock = time.process_time(), time.monotonic()
-                size = collected(url, kind, Path(folder))
+                pages, size = collected(kind, url, Path(folder))
                 ours.append(time.process_time() - begin)
                 wall.append(time.monotonic() - clock)
     cpu, least, took = min(ours[1:]), min(plain[1:]), min(wall[1:])
-    return f"| {kind} | {DOCUMENTS:,} | {size / 2**20:.1f} MB | {DOCUMENTS / took:,.0f} | {cpu * 1e3:.0f} ms | {least * 1e3:.0f} ms | {cpu / least:.2f} |"  # fmt: skip
+    return f"| {kind} | {len(recorder.sent)} | {pages} | {size / 2**20:.1f} MB | {DOCUMENTS / took:,.0f} | {cpu * 1e3:.0f} ms | {least * 1e3:.0f} ms | {cpu / least:.2f} |"  # fmt: skip
 
 
 def main() -> None:
-    rows = "\n".join(measured(kind) for kind in ("elasticsearch", "opensearch"))
+    os.environ.update(SECRETS)
+    rows = "\n".join(measured(kind) for kind in TYPES)
     text = f"""## Collectors
 
-Each over loopback against its stub, pages of 1,000 documents into segments with their manifest entry, beside a bare client that fetches the same
-pages and throws them away; the least of {ROUNDS} rounds. The stub answers slowly, so documents a second are a lower bound; what the
-collector costs is its CPU.
+Each over loopback against its stub with {DOCUMENTS:,} records, pages into segments with their manifest entry, beside a bare client that sends the same
+requests, decodes the answers and throws them away; the least of {ROUNDS} rounds. The stub answers slowly, so records a second are a lower bound;
+what the collector costs is its CPU. Goal: at most {GOAL} times the bare client.
 
-| source | documents | pages | documents/s | CPU | bare client | ratio |
-|---|---|---|---|---|---|---|
+| source | requests | pages kept | bytes | records/s | CPU | bare client | ratio |
+|---|---|---|---|---|---|---|---|
 {rows}
 """
     write_section("collectors", text)
