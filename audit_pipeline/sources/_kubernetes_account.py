@@ -83,8 +83,10 @@ class Account:
     def _short(self, before: Counters, lines: int) -> int:
         """Events counted that have not come; what was short before stays so where the two cannot be held against each other."""
         old, short = self._old, int(self._kept["short"])
-        if old is None or not before.follows(old) or self._past is not self._collection.known[-1]:
+        if old is None or self._past is not self._collection.known[-1]:
             return short
+        if not before.follows(old):  # lines of the process before are among them, so this is the least
+            return short + max(0, before.events - before.dropped - lines)
         expected = before.events - old.events - (before.dropped - old.dropped)
         return max(0, short + expected - lines)
 

@@ -45,6 +45,8 @@ EXAMPLE = """\
 """
 METRICS_TRIES = 3
 POLICY_CHANGED = "policy_changed"
+METRICS_FAILED = "source_partial"
+"""It lowers the day: a drop would go unseen. The next reading of the same process heals a day that is collected again."""
 MAX_SKEW = dt.timedelta(minutes=1)
 """Difference of clocks that is not worth a word."""
 
@@ -119,7 +121,7 @@ class KubernetesSource:
         return RotatedLog(paths, self._opening.form, source.storage, source.settles_after)
 
     def _counters(self, collection: Collection) -> Counters | None:
-        """The server's counters; null where there is no `http`, or they cannot be read, which lowers the day: a drop would go unseen."""
+        """The server's counters; null where there is no `http`, or they cannot be read."""
         if self._opening.source.http is None:
             return None
         try:
@@ -127,7 +129,7 @@ class KubernetesSource:
                 answer = http.request("GET", "/metrics", read=reader(collection.now), tries=METRICS_TRIES)
         except SourceError as error:
             detail = f"the API server's counters cannot be read, so it is not known whether it dropped events: {error}"
-            collection.remarks.append(Remark("source_partial", detail))
+            collection.remarks.append(Remark(METRICS_FAILED, detail))
             return None
         found: Counters = answer.data
         if answer.date is None:

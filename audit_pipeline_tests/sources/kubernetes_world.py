@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from audit_pipeline.lake import manifest
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import kubernetes
+from audit_pipeline.sources._kubernetes_log import RotatedLog
 from audit_pipeline.sources.base import Collection, Source, opening
 from audit_pipeline.sources.collect import Collected
 from audit_pipeline.sources.http import Waiting
+from audit_pipeline.sources.identity import Found
 from audit_pipeline_tests.sources.lives import BEGIN, DAY, World
 from audit_pipeline_tests.sources.world import RealClock
 from audit_pipeline_tests.stubs.kubernetes import SECRET, ApiServer, event
@@ -27,7 +29,7 @@ URL = "http://localhost:6443"
 
 
 class _Watched(kubernetes.KubernetesSource):
-    """Tells the world of each item, so that a process may end there."""
+    """Tells the world of each item, so that a process may end there, and when files were listed and are not read yet."""
 
     world: KubernetesWorld
 
@@ -35,6 +37,18 @@ class _Watched(kubernetes.KubernetesSource):
         for item in super().collect(collection):
             self.world.met("item")
             yield item
+
+    def log(self) -> RotatedLog:
+        found = super().log()
+        find = found._find
+
+        def listed(collection: Collection) -> list[Found]:
+            files = find(collection)
+            self.world.listed()
+            return files
+
+        found._find = listed  # type: ignore[method-assign]
+        return found
 
 
 class KubernetesWorld(World):
@@ -53,6 +67,7 @@ class KubernetesWorld(World):
         self.server = ApiServer(root / "logs", BEGIN, maxbackup=maxbackup, compress=compress)
         self.fired, self.asked = self.server.fired, self.server.asked
         self.server.before = lambda _: self.before("request") if self.before else None
+        self.listed: Callable[[], object] = lambda: None
 
     def met(self, kind: str) -> None:
         self.asked[kind] += 1

@@ -18,7 +18,6 @@ from audit_pipeline.errors import UserError
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
-from audit_pipeline.sources._kubernetes_log import RotatedLog
 from audit_pipeline.sources._kubernetes_probe import left_out
 from audit_pipeline.sources.collect import Collected, source_of
 from audit_pipeline_tests.sources.kubernetes_world import KubernetesWorld
@@ -153,44 +152,26 @@ def test_a_log_that_was_just_begun_or_emptied_is_no_fault_of_its_own(world: Kube
     assert len(unread(world)) == 1
 
 
-def _vanishing(world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
-    """Files are listed, then this happens, then they are read."""
-    found = RotatedLog._find
-
-    def listed(log: RotatedLog, collection: Any) -> Any:
-        files = found(log, collection)
-        change()
-        return files
-
-    monkeypatch.setattr(RotatedLog, "_find", listed)
-
-
-def test_a_copy_that_is_packed_between_listing_and_reading_is_taken_the_next_time(
-    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_is_packed_between_listing_and_reading_is_taken_the_next_time(world: KubernetesWorld) -> None:
     names = usual(world, "a", BEGIN)
     copy = world.server.rotate()
     world.happen("b", at=THREE - HOUR)
-    with monkeypatch.context() as patch:
-        _vanishing(world, patch, lambda: copy.exists() and world.server.pack(copy))
-        got = world.night(THREE)
+    world.listed = lambda: copy.exists() and world.server.pack(copy)
+    got = world.night(THREE)
     assert (codes(got), "checkpoint" in world.request(), world.uids()) == (["source_partial"], False, ["b"])
     assert world.rows("SELECT count(*)::INT FROM rejects") == [(0,)]
     assert world.night(THREE + HOUR).remarks == []
     assert (world.uids(), unread(world)) == ([*names, "b"], [])
 
 
-def test_a_copy_that_is_deleted_between_listing_and_reading_is_lost_and_said(
-    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_is_deleted_between_listing_and_reading_is_lost_and_said(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
     world.night(THREE)
     world.happen("b", at=THREE + HOUR)
     copy = world.server.rotate()
     world.happen("c", at=THREE + 20 * HOUR)
-    with monkeypatch.context() as patch:
-        _vanishing(world, patch, lambda: copy.unlink(missing_ok=True))
-        assert codes(world.night(THREE + DAY)) == ["source_partial"] * 2  # a line is short, and a file is gone
+    world.listed = lambda: copy.unlink(missing_ok=True)
+    assert codes(world.night(THREE + DAY)) == ["source_partial"] * 2  # a line is short, and a file is gone
     world.night(THREE + DAY + HOUR)
     assert ("2025-06-02T03:00:00Z", "2025-06-02T23:00:00Z") in unread(world)
 
@@ -309,6 +290,18 @@ def test_a_restart_alone_lowers_no_day(world: KubernetesWorld) -> None:
         world.server.restart()
         world.night(THREE + night * DAY)
     assert (world.verdict((BEGIN + 2 * DAY).date())[0], unread(world)) == ("no_gap_seen", [])
+
+
+def test_a_new_process_has_no_fewer_lines_than_it_counts(world: KubernetesWorld) -> None:
+    usual(world, "a", BEGIN)
+    world.night(THREE)
+    world.server.now = THREE + HOUR
+    world.server.restart()
+    usual(world, "b", BEGIN + DAY + 4 * HOUR, 40)
+    world.server.events += 6
+    assert sorted(codes(world.night(THREE + DAY))) == ["restarted", "source_partial"]
+    world.night(THREE + 2 * DAY)
+    assert unread(world) == [("2025-06-02T03:00:00Z", "2025-06-03T03:00:00Z")]
 
 
 def test_another_server_behind_the_address_is_named(world: KubernetesWorld) -> None:

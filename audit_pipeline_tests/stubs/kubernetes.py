@@ -73,6 +73,10 @@ def event(audit_id: str, received: dt.datetime, written: dt.datetime | None = No
     )
 
 
+def _line(one: dict[str, Any]) -> bytes:
+    return json.dumps(one, separators=(",", ":")).encode() + b"\n"
+
+
 def _micro(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
@@ -114,8 +118,19 @@ class ApiServer:
     def write(self, *events: dict[str, Any]) -> None:
         """Audit these: counted, then written."""
         self.events += len(events)
+        self.end(b"".join(map(_line, events)))
+
+    def begin(self, one: dict[str, Any]) -> bytes:
+        """Audit this, and be interrupted in the middle of its line; what is still to be written."""
+        self.events += 1
+        line = _line(one)
+        self.end(line[:70])
+        return line[70:]
+
+    def end(self, data: bytes) -> None:
+        """Write this."""
         with self.log.open("ab") as file:
-            file.write(b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in events))
+            file.write(data)
         self._touch(self.log)
 
     def drop(self, n: int = 1, plugin: str = "buffered") -> None:
@@ -129,8 +144,10 @@ class ApiServer:
 
     def rotate(self) -> Path:
         """The log becomes a copy, perhaps packed; the oldest copies above `maxbackup` are deleted."""
-        stamp = f"{self.now:%Y-%m-%dT%H-%M-%S}.{self.now.microsecond // 1000:03d}"
-        copy = self.folder / f"audit-{stamp}.log"
+        taken, at = {copy.name.removesuffix(".gz") for copy in self.copies()}, self.now
+        while (name := f"audit-{at:%Y-%m-%dT%H-%M-%S}.{at.microsecond // 1000:03d}.log") in taken:
+            at += dt.timedelta(milliseconds=1)
+        copy = self.folder / name
         self.log.rename(copy)
         self.log.touch()
         self._touch(self.log)
