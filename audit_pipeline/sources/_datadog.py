@@ -14,9 +14,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from audit_pipeline.clock import DAY, midnight
 from audit_pipeline.sections import Duration, Section
@@ -68,6 +68,12 @@ class DatadogSettings(Section):
         description="events of so much time are paged at once, so that cursors do not expire",
     )
     page_limit: int = Field(default=1000, ge=1, le=1000, description="events of a page")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.look_back >= self.kept:
+            raise ValueError("look_back must be shorter than retention: what is read again must still be there")
+        return self
 
     @property
     def kept(self) -> dt.timedelta:

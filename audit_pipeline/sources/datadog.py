@@ -64,8 +64,8 @@ class _Past:
     since: dt.datetime | None = None
     """from where on everything was read"""
     tallies: dict[str, int] = field(default_factory=dict)
-    newest: dict[str, dt.datetime] = field(default_factory=dict)
-    """by kind, the newest event that was read"""
+    oldest: dict[str, dt.datetime] = field(default_factory=dict)
+    """by kind, the oldest event that there was"""
 
     @classmethod
     def of(cls, entries: list[Entry], selector: str) -> _Past:
@@ -73,8 +73,8 @@ class _Past:
             request = entry.request
             if request.get("selector") == selector and request.get("checkpoint"):
                 begin, end = (dt.datetime.fromisoformat(request[key]) for key in ("from", "checkpoint"))
-                newest = {kind: dt.datetime.fromisoformat(at) for kind, at in (request.get("newest") or {}).items()}
-                return cls(end, begin, request.get("tallies") or {}, newest)
+                oldest = {kind: dt.datetime.fromisoformat(at) for kind, at in (request.get("oldest") or {}).items()}
+                return cls(end, begin, request.get("tallies") or {}, oldest)
         return cls()
 
 
@@ -82,8 +82,6 @@ class _Past:
 class _Reading:
     """What a collection learns from its pages."""
 
-    newest: dict[str, dt.datetime]
-    """by kind, the newest event that was read, now or before"""
     several: bool
     """whether a log may come from several parts"""
     trouble: dict[str, None] = field(default_factory=dict)
@@ -96,8 +94,6 @@ class _Reading:
     def take(self, part: Part, page: Page, low: dt.datetime, high: dt.datetime) -> None:
         """A page; events that it has of neighbouring windows are counted there."""
         self.trouble |= {f"{part.name}: {words}": None for words in page.trouble}
-        if page.newest is not None:
-            self.newest[part.kind] = max(self.newest.get(part.kind, page.newest), page.newest)
         if self.several:
             for event in page.events:
                 at = moment_of(event)
@@ -143,18 +139,18 @@ class DatadogSource:
             tallies = self._tallies(api, until)
             first = self._first(past, tallies, until)
             since = min(past.since or self._start, self._start)
-            unread = self._forgotten(past, collection.known, until) + self._deleted(api, past, until)
+            oldest = self._oldest(api, until)
+            unread = self._unread(past, collection.known, oldest, first, until)
             collection.request.update({
                 "from": rfc3339(since), "to": rfc3339(until), "window": [rfc3339(first), rfc3339(until)], "selector": self._selector,
                 "parts": [part.name for part in self._settings.parts], "horizon_s": int(self._settings.kept.total_seconds()),
+                "oldest": {kind: rfc3339(at) for kind, at in oldest.items()},
             } | ({"unread": unread} if unread else {}))  # fmt: skip
-            reading = _Reading(dict(past.newest), len(self._settings.parts) > 1)
+            reading = _Reading(len(self._settings.parts) > 1)
             yield from self._pages(api, first, until, reading)
             collection.remarks += [Remark("source_partial", detail) for detail in reading.trouble]
-            collection.request.update({
-                "begun_anew": api.begun_anew, "tallies": tallies, "counted": {day: n - reading.shared[day] for day, n in tallies.items() if _begin(day) >= first},
-                "newest": {kind: rfc3339(at) for kind, at in reading.newest.items()},
-            })  # fmt: skip
+            counted = {day: n - reading.shared[day] for day, n in tallies.items() if _begin(day) >= first}
+            collection.request.update({"begun_anew": api.begun_anew, "tallies": tallies, "counted": counted})
             if not reading.trouble:
                 collection.request["checkpoint"] = rfc3339(until)
 
@@ -212,36 +208,36 @@ class DatadogSource:
                 found[day.isoformat()] = sum(count or 0 for count in counts)
         return found
 
-    def _forgotten(self, past: _Past, entries: list[Entry], until: dt.datetime) -> list[dict[str, str]]:
-        """What is older than `retention` and was not read before: a fact that no later collection heals."""
-        others = [entry.request["checkpoint"] for entry in entries if entry.request.get("checkpoint")]
-        begin = past.checkpoint or max(map(dt.datetime.fromisoformat, others), default=self._start)
-        horizon = until - self._settings.kept
-        if begin >= horizon:
-            return []
-        detail = (
-            f"Datadog keeps these events for {self._settings.kept.days} days (options.retention), the collection before ended at {rfc3339(begin)}: "
-            "what lies between may have been deleted unread. Collect more often, or keep events longer"
-        )
-        return [{"from": rfc3339(begin), "to": rfc3339(horizon), "detail": detail}]
-
-    def _deleted(self, api: Api, past: _Past, until: dt.datetime) -> list[dict[str, str]]:
-        """An event that was read, is not as old as `retention`, and is gone: so may be others that were not read."""
-        found = []
-        for kind, read in past.newest.items():
-            if past.checkpoint is None or read <= until - self._settings.kept:
-                continue
-            parts = [part for part in self._settings.parts if part.kind == kind]
-            oldest = min((at for part in parts if (at := api.edge(part, "timestamp", until).value)), default=None)
-            if oldest is not None and oldest <= read:
-                continue
-            left = f"the oldest event of {kind} is of {rfc3339(oldest)}" if oldest else f"no event of {kind} was left"
-            detail = (
-                f"{left}, though one of {rfc3339(read)} was read before and options.retention is {self._settings.kept}: what came after "
-                f"{rfc3339(past.checkpoint)} may have been deleted unread. Set options.retention as it is at Datadog, and collect more often"
-            )
-            found.append({"from": rfc3339(past.checkpoint), "to": rfc3339(oldest or until), "detail": detail})
+    def _oldest(self, api: Api, until: dt.datetime) -> dict[str, dt.datetime]:
+        """By kind the oldest event that there still is."""
+        found: dict[str, dt.datetime] = {}
+        for part in self._settings.parts:
+            at = api.edge(part, "timestamp", until).value
+            if at is not None:
+                found[part.kind] = min(at, found.get(part.kind, at))
         return found
+
+    def _unread(
+        self, past: _Past, entries: list[Entry], oldest: dict[str, dt.datetime], first: dt.datetime, until: dt.datetime
+    ) -> list[dict[str, str]]:
+        """What of the window may have been deleted before it was read: a fact that no later collection heals.
+
+        What is older than `retention` is; and where the oldest event of the collection before is gone before its time, all that is
+        older than what is the oldest now. What another selection has read is not lost with it.
+        """
+        others = [entry.request["checkpoint"] for entry in entries if entry.request.get("checkpoint")]
+        begin = first if past.checkpoint else max([first, *map(dt.datetime.fromisoformat, others)])
+        horizon = until - self._settings.kept
+        days = f"options.retention is {self._settings.kept.total_seconds() / 86_400:g} days"
+        ends = {horizon: f"{days}, so what is older than {rfc3339(horizon)}"}
+        for kind, before in past.oldest.items():
+            now = oldest.get(kind, until)
+            if horizon < before < now:
+                ends[now] = f"{days}, but an event of {kind} of {rfc3339(before)} is gone: set options.retention as it is at Datadog. What is older than {rfc3339(now)}"  # fmt: skip
+        return [
+            {"from": rfc3339(begin), "to": rfc3339(end), "detail": f"{words} may have been deleted unread. Collect more often, or keep events longer"}
+            for end, words in ends.items() if begin < end
+        ]  # fmt: skip
 
     def access(self) -> list[Grant]:
         """Who may do what to what is read, by roles and their members.

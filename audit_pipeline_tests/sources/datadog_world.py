@@ -70,8 +70,9 @@ class DatadogWorld(World):
         return got
 
     def offer(self, things: Sequence[Thing]) -> None:
-        kind = "logs" if self.settings.sources[SOURCE].options.get("reads") == ["logs"] else "audit"
-        tiers = sorted(self.datadog.tiers)
+        options = self.settings.sources[SOURCE].options
+        kind = "logs" if options.get("reads") == ["logs"] else "audit"
+        tiers = sorted(options.get("storage_tiers", ["indexes"]))
         self.datadog.events = [
             event(thing.id, thing.stamp, thing.visible, kind=kind, gone=thing.gone, tiers=_tiers(thing.id, tiers)) for thing in things
         ]  # fmt: skip

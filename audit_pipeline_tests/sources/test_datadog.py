@@ -228,7 +228,7 @@ def test_pages_shrink_where_an_answer_is_too_large(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("audit_pipeline.sources.http.MAX_BODY", 4000)
     got = world.collect(THREE)
     assert (got.remarks, received(world)) == ([], ids)
-    assert {body["page"]["limit"] for body in world.datadog.bodies} == {40, 20, 10}
+    assert {body["page"]["limit"] for body in world.datadog.bodies} == {40, 20, 10, 1}
 
 
 def test_an_event_sent_twice_is_one(tiers: DatadogWorld) -> None:
@@ -321,7 +321,7 @@ def test_a_retention_that_is_shorter_than_configured_is_noticed(tiers: DatadogWo
     tiers.night(THREE + 3 * DAY)
     verdict, reasons = tiers.verdict((BEGIN + 2 * DAY).date())
     assert verdict in ("partial", "missing")
-    assert "Set options.retention" in reasons["source_partial"]
+    assert "is gone: set options.retention as it is at Datadog" in reasons["source_partial"]
 
 
 def test_a_quiet_organisation_whose_events_are_forgotten_in_time_loses_nothing(tmp_path: Path) -> None:
