@@ -21,10 +21,10 @@ from audit_pipeline.demo.operations import ACCOUNT, REGIONS
 
 FASTEST_S = 120
 """A record is delivered at least this long after its event; files follow each other by 5 to 10 minutes, so after 12 at the most."""
-LATE_SHARE, LATE_S = 0.014, (3600, 30 * 3600 - 600)
+LATE_SHARE, LATE_S = 0.035, (3600, 30 * 3600 - 600)
 """On a day on which deliveries are disturbed, the share of records that come late, and by how much."""
-_DISTURBED = 5
-"""Every fifth day is one."""
+_DISTURBED, _FIRST_DISTURBED = 14, 3
+"""Every fourteenth day is one, so that each is seen by itself: a late record has a day computed and reported again."""
 _BUSY, _OFTEN, _THIN = 15_000, (5, 11), 120_000
 """Events a day from which files follow each other often, and minutes between them; below, at least this by the events a day."""
 _LONGEST = 28
@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 
 def late_share(number: int) -> float:
     """The share of records of the day of this number, from 0, that are delivered late."""
-    return LATE_SHARE if number % _DISTURBED == _DISTURBED - 2 else 0.0
+    return LATE_SHARE if number % _DISTURBED == _FIRST_DISTURBED else 0.0
 
 
 class Schedule:
