@@ -20,6 +20,7 @@ from audit_pipeline.formats.base import Envelope, Framing, Keys, Split
 from audit_pipeline.formats.records import numbered, split_json
 
 _TIME = "attributes.timestamp"
+_FACTS = ("service", "host", "source", "env", "index")
 
 
 def _attributes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -89,15 +90,17 @@ class DatadogAudit:
 
 
 def _facts(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Service and host, and of the tags the first `source` (Datadog's integration), `env` and `index`."""
+    """Service and host, and what the first tag of a name says: `source` is Datadog's word for the integration that a log came by."""
     attributes = _attributes(fields)
     found = {key: value for key in ("service", "host") if isinstance(value := attributes.get(key), str) and value}
     tags = attributes.get("tags")
     for tag in tags if isinstance(tags, list) else []:
         key, colon, value = tag.partition(":") if isinstance(tag, str) else ("", "", "")
-        if colon and key in ("source", "service", "host", "env", "index"):
+        if colon and key in _FACTS:
             found.setdefault(key, value)
-    return found
+    inner = attributes.get("attributes")
+    integration = inner.get("ddsource") if isinstance(inner, dict) else None
+    return {"source": integration} | found if isinstance(integration, str) else found
 
 
 def _payload(fields: Mapping[str, Any]) -> bytes | None:
@@ -116,4 +119,4 @@ def _payload(fields: Mapping[str, Any]) -> bytes | None:
 
 
 FORMAT = DatadogAudit()
-ENVELOPE = Envelope(_facts, _payload)
+ENVELOPE = Envelope(_facts, _payload, _FACTS)

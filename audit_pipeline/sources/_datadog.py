@@ -28,6 +28,8 @@ Tier = Literal["indexes", "online-archives", "flex"]
 SMALLEST_PAGE = 10
 MAX_BEGUN_ANEW = 20
 """Cursors that may expire in one collection."""
+FEW = 3
+"""Tries of what no event depends on."""
 SHARED = dt.timedelta(seconds=1)
 """What neighbouring windows have in common; stamps have milliseconds."""
 LONGEST_KEPT = dt.timedelta(days=500)
@@ -167,7 +169,7 @@ class Api:
         if isinstance(error, TooLargeError) and self._limit > SMALLEST_PAGE:
             self._limit = max(SMALLEST_PAGE, self._limit // 2)
             return
-        expired = isinstance(error, RefusedError) and error.status == 400 and cursor is not None
+        expired = isinstance(error, RefusedError) and cursor is not None
         if not expired or self.begun_anew >= MAX_BEGUN_ANEW:
             raise error
         self.begun_anew += 1
@@ -206,7 +208,7 @@ class Api:
         size, number, given = 100, 0, 0
         while True:
             params = {"page[size]": str(size), "page[number]": str(number)}
-            data = self._http.request("GET", path, params=params).data
+            data = self._http.request("GET", path, params=params, tries=FEW).data
             found = data.get("data")
             if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
                 raise SourceError(f"{path}: the answer holds no list. Is a proxy in between?")
@@ -218,7 +220,7 @@ class Api:
 
     def get(self, path: str) -> dict[str, Any]:
         """An object."""
-        found: dict[str, Any] = self._http.request("GET", path).data
+        found: dict[str, Any] = self._http.request("GET", path, tries=FEW).data
         return found
 
     def _page(self, part: Part, low: dt.datetime, high: dt.datetime, cursor: str | None) -> Page:

@@ -135,11 +135,11 @@ class DatadogSource:
         past = _Past.of(collection.known, self._selector)
         with self._opening.http() as http:
             api = Api(http, self._settings)
-            until = self._until(collection, api.validate().date)
+            oldest, theirs = self._oldest(api, collection.now)
+            until = self._until(collection, theirs)
             tallies = self._tallies(api, until)
             first = self._first(past, tallies, until)
             since = min(past.since or self._start, self._start)
-            oldest = self._oldest(api, until)
             unread = self._unread(past, collection.known, oldest, first, until)
             collection.request.update({
                 "from": rfc3339(since), "to": rfc3339(until), "window": [rfc3339(first), rfc3339(until)], "selector": self._selector,
@@ -208,14 +208,16 @@ class DatadogSource:
                 found[day.isoformat()] = sum(count or 0 for count in counts)
         return found
 
-    def _oldest(self, api: Api, until: dt.datetime) -> dict[str, dt.datetime]:
-        """By kind the oldest event that there still is."""
+    def _oldest(self, api: Api, now: dt.datetime) -> tuple[dict[str, dt.datetime], dt.datetime | None]:
+        """By kind the oldest event that there still is; and Datadog's clock."""
         found: dict[str, dt.datetime] = {}
+        theirs = None
         for part in self._settings.parts:
-            at = api.edge(part, "timestamp", until).value
-            if at is not None:
-                found[part.kind] = min(at, found.get(part.kind, at))
-        return found
+            edge = api.edge(part, "timestamp", now)
+            theirs = edge.date or theirs
+            if edge.value is not None:
+                found[part.kind] = min(edge.value, found.get(part.kind, edge.value))
+        return found, theirs
 
     def _unread(
         self, past: _Past, entries: list[Entry], oldest: dict[str, dt.datetime], first: dt.datetime, until: dt.datetime

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_pipeline.formats import cloudtrail
 from audit_pipeline.formats.datadog_audit import ENVELOPE, FORMAT
 from audit_pipeline.formats.parse import Parsed, parse
+from audit_pipeline.formats.routed import Routed
 from audit_pipeline_tests.ocsf.published import faults
 
 REQUEST: dict[str, Any] = {
@@ -197,6 +199,17 @@ def test_a_log_carries_another_systems_record() -> None:
     assert ENVELOPE.payload(log(message=None)) is None
     assert ENVELOPE.payload(audit(REQUEST)) is None
     assert ENVELOPE.facts({"attributes": 3}) == {}
+
+
+def test_a_trail_that_lies_in_datadog_is_read_as_a_trail() -> None:
+    """By the integration that Datadog names; taken apart by Datadog or as it was sent, the event is one by its own id."""
+    inner = {"eventVersion": "1.08", "eventID": "e-1", "eventTime": "2025-06-02T12:00:00Z", "eventSource": "s3.amazonaws.com", "eventName": "GetObject", "awsRegion": "eu-central-1"}  # fmt: skip
+    sent = log(1, message=json.dumps(inner), tags=["source:cloudtrail"])
+    taken_apart = log(2, message=None, attributes=inner | {"ddsource": "cloudtrail"}, tags=[])
+    routed = Routed(FORMAT, ENVELOPE, [({"source": ["cloudtrail"]}, cloudtrail.FORMAT)], named=True)
+    keys = routed.keys([json.dumps(one).encode() for one in (sent, taken_apart, log(3))])
+    assert keys.key[0] == keys.key[1] != keys.key[2]
+    assert keys.reason == [None] * 3
 
 
 _JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["usr", "evt", "name", "action", "asset", "type", "id", "http", "status_code", "x"]), inner, max_size=4), max_leaves=12)  # fmt: skip

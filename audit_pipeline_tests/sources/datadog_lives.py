@@ -26,7 +26,7 @@ class _Life(DatadogWorld):
     """With faults."""
 
     def plan(self, rng: random.Random) -> None:
-        kinds = ["validate", "edge", "count", "page", "page", "page"]
+        kinds = ["edge", "count", "page", "page", "page"]
         wire = [(rng.choice(kinds), rng.choice(_WIRE)) for _ in range(rng.choice([0, 0, 1, 2]))]
         self.datadog.plan = wire + [("page", rng.choice(_PAGE)) for _ in range(rng.choice([0, 0, 0, 1, 2]))]
         if rng.random() < 0.1:

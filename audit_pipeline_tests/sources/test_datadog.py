@@ -117,7 +117,7 @@ PASSING = ["429", "429_reset", "429_seconds", "503", "refused", "cut", "slow", "
 
 
 @pytest.mark.parametrize(
-    ("kind", "fault"), [("page", fault) for fault in PASSING] + [(kind, fault) for kind in ("validate", "count", "edge") for fault in ("429_reset", "cut")]
+    ("kind", "fault"), [("page", fault) for fault in PASSING] + [(kind, fault) for kind in ("count", "edge") for fault in ("429_reset", "cut")]
 )  # fmt: skip
 def test_trouble_that_passes_is_waited_for(tmp_path: Path, kind: str, fault: str) -> None:
     world = DatadogWorld(tmp_path, **LOGS)
@@ -145,7 +145,7 @@ def test_trouble_that_stays_ends_within_the_budget_and_the_next_night_heals(audi
     assert audit.uids() == ids
 
 
-@pytest.mark.parametrize("kind", ["validate", "count", "page", "edge"])
+@pytest.mark.parametrize("kind", ["count", "page", "edge"])
 def test_a_refusal_is_not_tried_again_and_moves_no_checkpoint(tmp_path: Path, kind: str) -> None:
     world = DatadogWorld(tmp_path, **LOGS)
     filled(world)
@@ -213,7 +213,7 @@ def test_an_expired_cursor_is_begun_anew_and_nothing_is_missed(tmp_path: Path) -
 def test_a_first_page_that_is_refused_is_no_expired_cursor(tmp_path: Path) -> None:
     world = DatadogWorld(tmp_path, reads=["logs"], storage_tiers=["online-archives"])
     assert "storage tier online-archives is not enabled" in (world.collect(THREE).failed or "")
-    assert world.asked["page"] + world.asked["count"] == 1
+    assert world.asked.total() == 1
 
 
 def test_a_cursor_that_does_not_move_ends(audit: DatadogWorld) -> None:
@@ -428,6 +428,14 @@ def test_a_refused_review_names_the_right_and_harms_nothing(audit: DatadogWorld)
     assert (got.remarks, audit.uids()) == ([], ids)
     assert "lacks user_access_read" in request_of(audit)["access_refused"]
     assert "checkpoint" in request_of(audit)
+
+
+def test_a_review_that_nobody_answers_keeps_nobody_waiting(audit: DatadogWorld) -> None:
+    filled(audit)
+    audit.datadog.plan = [("list", "503")] * 50
+    got = audit.collect(THREE)
+    assert (got.remarks, audit.fired) == ([], {"503": 3})
+    assert "503" in request_of(audit)["access_refused"]
 
 
 def by_name(world: DatadogWorld) -> dict[str, tuple[bool, str]]:
