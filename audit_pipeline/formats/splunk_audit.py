@@ -146,9 +146,12 @@ class SplunkAudit:
             match = _LINE.match(text)
             stamp = match[1].decode("utf-8", "replace") if match else None
             return fate(self._local(stamp) if stamp else None, "stamp of the audit trail", stamp)
-        name = next((one for one in ("event_time", "_time", "timestamp") if fields.get(one) not in (None, "")), "_time")
-        stamp = fields.get(name)
-        return fate(self._moment(stamp, local=name == "timestamp"), name, stamp)
+        given = [name for name in ("event_time", "_time", "timestamp") if fields.get(name) not in (None, "")] or [
+            "_time"
+        ]
+        found = {name: self._moment(fields.get(name), local=name == "timestamp") for name in given}
+        name = next((name for name in given if found[name] is not None), given[0])
+        return fate(found[name], name, fields.get(name))
 
     def _moment(self, stamp: Any, *, local: bool) -> int | None:
         if isinstance(stamp, bool) or not isinstance(stamp, str | int | float) or len(str(stamp)) > MAX_STAMP:

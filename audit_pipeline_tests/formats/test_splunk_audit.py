@@ -206,6 +206,7 @@ def test_a_row_read_twice_is_one_event_and_equal_rows_without_a_place_are_two() 
     [
         ({"event_time": "1748865600.123456"}, "UTC", "2025-06-02T12:00:00.123456Z"),
         ({"event_time": None}, "UTC", "2025-06-02T12:00:00.250000Z"),
+        ({"event_time": "1748865600.%6N"}, "UTC", "2025-06-02T12:00:00.250000Z"),
         ({"event_time": None, "_time": "2025-06-02 12:00:00.500 UTC"}, "UTC", "2025-06-02T12:00:00.500000Z"),
         ({"event_time": None, "_time": "2025-06-02 12:00:00.500 CEST"}, "Europe/Berlin", "2025-06-02T10:00:00.500000Z"),
         ({"event_time": None, "_time": "1748865600"}, "UTC", "2025-06-02T12:00:00Z"),

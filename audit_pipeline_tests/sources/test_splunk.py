@@ -357,6 +357,7 @@ def test_a_clock_that_is_off_loses_nothing_and_is_named(world: SplunkWorld, hour
     ]
     got = world.collect(THREE)
     assert (codes(got)[0], f"{abs(hours) * 3600} s" in got.remarks[0].detail) == ("future", True)
+    assert request_of(world)["to"] == f"2025-06-02T0{2 if hours > 0 else 0}:59:00Z"  # by the clock that is behind
     world.collect(THREE + DAY)
     assert len(world.received()) == 120
 
