@@ -52,6 +52,8 @@ class RotatedLog(FilesSource):
                 self.whole = False
                 if self._gone(item.member.name):
                     continue
+            elif not item.data:  # it was renamed after it was listed, and this is the log that was just begun
+                continue
             self.lines += _lines(item)
             yield item
         added = collection.remarks[remarked:]

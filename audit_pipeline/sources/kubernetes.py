@@ -44,7 +44,6 @@ EXAMPLE = """\
     settles_after: 2h
 """
 METRICS_TRIES = 3
-POLICY_CHANGED = "policy_changed"
 METRICS_FAILED = "source_partial"
 """It lowers the day: a drop would go unseen. The next reading of the same process heals a day that is collected again."""
 MAX_SKEW = dt.timedelta(minutes=1)
@@ -146,10 +145,8 @@ class KubernetesSource:
         try:
             found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         except OSError as error:
-            detail = (
-                f"options.policy {path}: cannot be read ({error.strerror}), so a change of what is logged goes unseen"
-            )
-            collection.remarks.append(Remark(POLICY_CHANGED, detail))
+            detail = f"options.policy {path}: cannot be read ({error.strerror}), so a change of it goes unseen"
+            collection.request["policy_refused"] = detail
             return
         collection.request["policy"] = found
         past = last(collection.known, "policy")
@@ -158,7 +155,7 @@ class KubernetesSource:
                 f"the audit policy was changed between {past.request['to']} and {rfc3339(collection.now)} "
                 f"(SHA-256 {past.request['policy'][:12]}… before, {found[:12]}… now): what is logged may differ"
             )
-            collection.remarks.append(Remark(POLICY_CHANGED, detail))
+            collection.remarks.append(Remark("policy_changed", detail))
 
 
 def _clock(skew: dt.timedelta, collection: Collection) -> None:

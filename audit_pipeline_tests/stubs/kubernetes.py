@@ -12,6 +12,7 @@ import datetime as dt
 import gzip
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -306,3 +307,20 @@ class ApiServer:
             },
             self._headers(),
         )
+
+
+def _by_hand(now: dt.datetime, records: int) -> tuple[ApiServer, str]:
+    """One event a minute up to now, in a log that was rotated once, in a new folder."""
+    server = ApiServer(
+        Path(tempfile.mkdtemp(prefix="kubernetes-")), now, started=now - dt.timedelta(minutes=records + 1)
+    )
+    for n in range(records):
+        server.now = now - dt.timedelta(minutes=records - n)
+        server.write(event(f"{n:08d}", server.now))
+        if n == records // 2:
+            server.rotate()
+    server.now = now
+    return server, f'paths: ["{server.folder}/audit*.log*"], bearer {SECRET}'
+
+
+BY_HAND = {"kubernetes": _by_hand}
