@@ -109,7 +109,7 @@ def _population(
 def _policy(
     settings: Settings, con: duckdb.DuckDBPyConnection, sources: frozenset[str] | None, spans: Windows
 ) -> list[Change]:
-    """Detections of changes to logging itself, by their techniques, so that rules of the user's count too."""
+    """Detections of changes to logging itself, by their techniques, so that rules of the user's count too; and what a collector saw of the source's own policy."""
     query = """
         SELECT day, rule_id, attack, sources FROM detections
         WHERE kind = 'rule' AND day BETWEEN $first AND $last ORDER BY day, rule_id"""
@@ -120,6 +120,12 @@ def _policy(
         for day, rule, attack, seen in found
         if about_logging(attack or ()) and (sources is None or not sources.isdisjoint(seen or ()))
     }
+    query = """
+        SELECT day, source FROM completeness
+        WHERE day BETWEEN $first AND $last AND len(list_filter(reasons, lambda reason: reason.code = 'policy_changed')) > 0 ORDER BY day, source"""
+    for day, source in con.execute(query, {"first": spans.before[0], "last": spans.after[1]}).fetchall():
+        if sources is None or source in sources:
+            said[f"what {source} is told to log was changed by {day}"] = None
     return [Change(words, explains=True) for words in said]
 
 

@@ -39,8 +39,10 @@ REASON_WORDS = {
     "window_edge": "edge of what was collected",
     "source_partial": "source reported a part missing",
     "sender_silent": "sender silent",
+    "policy_changed": "what is logged was changed",
+    "restarted": "source restarted",
 }
-INFORMING = ("lag", "future", "volume_high")
+INFORMING = ("lag", "future", "volume_high", "policy_changed", "restarted")
 """reasons that stand beside a verdict without lowering it"""
 FAILURES = (
     "collection_failed",

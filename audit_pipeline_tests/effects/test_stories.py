@@ -88,3 +88,14 @@ def test_an_audit_policy_that_leaves_no_record_is_known_by_its_declaration(
     row = next(row for row in place.effects(DECISION) if row["subject"] == "remediation")
     assert row["verdict"] == ("inconclusive" if explains else "verified"), row["reason"]
     assert (f"Audit policy: reads at level None (declared as audit-policy) on {CHANGED}" in row["reason"]) == explains
+
+
+@pytest.mark.parametrize(("source", "code", "explains"), [("idp", "policy_changed", True), ("other", "policy_changed", False), ("idp", "restarted", False)], ids=["source", "other source", "other reason"])  # fmt: skip
+def test_a_change_of_the_policy_that_the_collector_saw_is_named(
+    tmp_path: Path, source: str, code: str, explains: bool
+) -> None:
+    place = make(tmp_path, "kubernetes_audit")
+    place.write("completeness", CHANGED, source=source, verdict="proven", events=100, reasons=[{"code": code, "detail": "changed"}])  # fmt: skip
+    (row,) = place.effects(DECISION)
+    assert row["verdict"] == ("inconclusive" if explains else "verified"), row["reason"]
+    assert (f"what idp is told to log was changed by {CHANGED}" in row["reason"]) == explains
