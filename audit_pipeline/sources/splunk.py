@@ -55,6 +55,8 @@ MAX_SKEW = dt.timedelta(minutes=1)
 AHEAD_S = 86_400
 """Seconds by which an event may be dated into the future in the usual searches."""
 LONGEST_STEP_S = 86_400
+PART_S = 7 * 86_400
+"""Index time of a long window that shares bounds of event time: with wider ones each search would have to look through more of the index."""
 NAMED = 5
 """Messages of Splunk's that are kept as remarks; the others are counted."""
 SMALL_BODY = 8 * 2**20
@@ -139,8 +141,7 @@ class SplunkSource:
         past = _Past.of(collection.known, self._selector)
         with self._opening.http() as http:
             search = Search(http, self._options)
-            near = past.checkpoint or _seconds(self._start)
-            oldest, _ = search.edge(near - self._wide, _seconds(collection.now) + self._wide)
+            oldest = self._oldest(search, past, _seconds(collection.now) + self._wide)
             until = self._until(collection, search.date)
             first = self._first(past, until)
             collection.request.update({
@@ -159,6 +160,14 @@ class SplunkSource:
             collection.remarks += remarks
             if not remarks:  # a count that lacks events would make a day look whole
                 collection.request.update(counts, checkpoint=_text(until))
+
+    def _oldest(self, search: Search, past: _Past, latest: int) -> int | None:
+        """The time of the oldest event that is there; all of the index is asked only where a part of it does not tell what is needed."""
+        near = past.checkpoint or _seconds(self._start)
+        oldest, _ = search.edge(near - self._wide, latest)
+        if oldest is None or (past.checkpoint is not None and oldest > past.checkpoint):
+            oldest, _ = search.edge(0, latest)
+        return oldest
 
     def _until(self, collection: Collection, theirs: dt.datetime | None) -> int:
         """The end of the window: `lag` before now, by the clock that is behind, in whole seconds as index times are."""
@@ -220,14 +229,16 @@ class SplunkSource:
 
     def _stretches(self, first: int, until: int, changed: list[str], past: _Past) -> Iterator[Stretch]:
         """What is asked for: the window by pieces of index time, days that changed behind it, and what is dated far away."""
-        low, high = first - self._sweep, until + AHEAD_S
-        yield Stretch("window", first, until, low, high, int(self._options.window.total_seconds()))
+        for low in range(first, until, PART_S):
+            high = min(low + PART_S, until)
+            early, ahead = low - self._sweep, high + AHEAD_S
+            yield Stretch("window", low, high, early, ahead, int(self._options.window.total_seconds()))
+            if self._wide > self._sweep:
+                yield Stretch("late", low, high, low - self._wide, early, PART_S)
+            yield Stretch("future", low, high, ahead, high + max(self._wide, 2 * AHEAD_S), PART_S)
         for day in changed:
             begin = _seconds(dt.date.fromisoformat(day))
             yield Stretch("again", begin - self._wide, past.before, begin, begin + 86_400, past.before)
-        if self._wide > self._sweep:
-            yield Stretch("late", first, until, first - self._wide, low, until)
-        yield Stretch("future", first, until, high, until + max(self._wide, 2 * AHEAD_S), until)
 
     def _items(self, search: Search, part: Stretch) -> Iterator[Item]:
         """The answers that hold a stretch, each of bounded size."""
@@ -263,8 +274,8 @@ class SplunkSource:
         if oldest is not None:
             return []
         detail = (
-            f"no event of {self._options.index} can be seen: it is not there, the role may not search it, or nothing was written for "
-            f"{self._options.wide_sweep.days} days. Check options.index and the role's srchIndexesAllowed"
+            f"no event of {self._options.index} can be seen: it is not there, the role may not search it, or nothing was ever written. "
+            "Check options.index and the role's srchIndexesAllowed"
         )
         return [Remark("silent", detail)]
 
