@@ -21,7 +21,7 @@ class _Life(SplunkWorld):
     """The engine's world over a search head, some of whose indexers are slow."""
 
     def __init__(self, root: Path, seed: int) -> None:
-        super().__init__(root, seed, window="6h", wide_sweep="60d")
+        super().__init__(root, seed, window="12h", wide_sweep="60d")
         self._random = random.Random(seed)
         self.splunk.tick = self._random.choice([0, 1, 20]) * SECOND
         self._slow = self._random.choice([dt.timedelta(0), HOUR / 2, 5 * HOUR])
