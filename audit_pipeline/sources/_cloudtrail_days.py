@@ -50,7 +50,7 @@ def delivered(name: str) -> dt.datetime | None:
     """The delivery stamp in a log file's name."""
     match = LOG_NAME.fullmatch(name)
     try:
-        return dt.datetime.strptime(match[1] + "Z", "%Y%m%dT%H%M%z").astimezone(UTC) if match else None
+        return dt.datetime.fromisoformat(match[1]).replace(tzinfo=UTC) if match else None
     except ValueError:
         return None
 
@@ -61,6 +61,8 @@ class Received:
 
     hashes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """key to the hashes of all its versions; empty for one that could not be inflated whole"""
+    written: dict[str, dt.datetime] = field(default_factory=dict)
+    """when the version that lies there was written"""
     refused: set[str] = field(default_factory=set)
     """keys that are there and could not be read this time"""
 
@@ -76,8 +78,8 @@ class _Day:
 class Days:
     """All days from `first` on whose digests can have come by `now`."""
 
-    def __init__(self, place: Place, first: dt.date, now: dt.datetime) -> None:
-        self._place, self._first = place, midnight(first)
+    def __init__(self, place: Place, start: dt.datetime, first: dt.date, now: dt.datetime) -> None:
+        self._place, self._start, self._first = place, start, midnight(first)
         count = max(0, (now - HOUR - self._first) // DAY)
         self._days = {first + n * DAY: _Day() for n in range(count)}
         self._loose: dict[Scope, tuple[Chain, bool]] = {}
@@ -99,13 +101,16 @@ class Days:
         named: defaultdict[str, list[Named]] = defaultdict(list)
         for one in chain.files:
             named[one.key].append(one)
-        wrong = {key for key, parts in named.items() if self._wrong(key, parts, received)}
+        lacking = set(self.lacking(chain, received))
+        fresh = {key for key in named if self._fresh(key, chain, received)}
+        wrong = {key for key, parts in named.items() if self._wrong(key, parts, received, lacks=key in lacking, fresh=key in fresh)}  # fmt: skip
+        unsure = {key for key in fresh - wrong if received.hashes[key] - {part.sha256 for part in named[key]}}
         unsigned = [one for one in listed if one.key not in named and self._unsigned(one, chain)]
         for day, found in self._days.items():
             begin, end = midnight(day), midnight(day) + DAY + HOUR
-            found.covered &= chain.covers(begin, end)
             of_day = {key for key, parts in named.items() if any(p.end > begin and p.start < end for p in parts) and self._asked(key, received)}  # fmt: skip
             outside = sum(one.key.rsplit("/", 4)[1:4] == f"{day:%Y/%m/%d}".split("/") for one in unsigned)
+            found.covered &= chain.covers(begin, end) and not of_day & unsure
             found.expected += len(of_day) + outside
             found.received += len(of_day - wrong)
             found.unsigned += outside
@@ -137,24 +142,33 @@ class Days:
         detail = f"digests do not cover the day: {', '.join(late[:_NAMED_SCOPES])}{more}. Nothing shows that its log files are all there; collect the day again, and see that log file validation is on"  # fmt: skip
         return [Remark("source_partial", detail)]
 
+    def lacking(self, chain: Chain, received: Received) -> list[str]:
+        """Keys that digests name, in a version that was not taken: delivered late under a key of an earlier day, or gone."""
+        newest = {one.key: one.sha256 for one in sorted(chain.files, key=lambda one: one.end)}
+        return sorted(key for key, sha256 in newest.items() if sha256 not in received.hashes.get(key, ()) and self._asked(key, received))  # fmt: skip
+
     def _asked(self, key: str, received: Received) -> bool:
         """Whether the file was to be collected: not one of a time before the first day."""
         stamp = delivered(key.rsplit("/", 1)[-1])
-        return stamp is None or stamp >= self._first or key in received.hashes
+        return stamp is None or stamp >= self._start or key in received.hashes
 
-    def _wrong(self, key: str, parts: list[Named], received: Received) -> bool:
-        """Whether a named file is not there as it was delivered; says why."""
-        hashes = received.hashes.get(key)
-        if hashes and hashes <= {part.sha256 for part in parts}:
-            return False
-        if not self._asked(key, received):
+    def _fresh(self, key: str, chain: Chain, received: Received) -> bool:
+        """Whether the version that lies there was written so late that the digest that names it cannot have come."""
+        written = received.written.get(key)
+        return written is not None and (chain.until is None or written + HOUR + MINUTE > chain.until)
+
+    def _wrong(self, key: str, parts: list[Named], received: Received, *, lacks: bool, fresh: bool) -> bool:
+        """Whether a named file was not taken as it was delivered; says why. A file that was delivered again has several right hashes."""
+        hashes = received.hashes.get(key, set())
+        strange = hashes - {part.sha256 for part in parts}
+        if not lacks and (fresh or not strange):
             return False
         reason, lasting = "log file is missing: it was deleted before it was read", True
         if key in received.refused:
             reason, lasting = "log file could not be read", False
         elif hashes:
-            reason = self._altered(key)
-        self.breaks.append(Break(parts[0].start, parts[0].end, key, reason, lasting))
+            reason, lasting = self._altered(key), not fresh
+        self.breaks.append(Break(min(p.start for p in parts), max(p.end for p in parts), key, reason, lasting))
         return True
 
     def _altered(self, key: str) -> str:

@@ -56,6 +56,7 @@ class Named:
     sha256: str
     """of its inflated bytes"""
     start: dt.datetime
+    """begin of the hour that it was delivered in; earlier where an event in it is older"""
     end: dt.datetime
 
 
@@ -98,6 +99,15 @@ class _InvalidError(Exception):
     def __init__(self, reason: str, *, lasting: bool = True) -> None:
         super().__init__(reason)
         self.lasting = lasting
+
+
+class _UnsignedCopyError(Exception):
+    """The newest digest of a folder without metadata: the one after it will state its signature, as this one states that of `before`."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        super().__init__()
+        self.before = str(fields.get("previousDigestS3Object"))
+        self.stated: str | None = fields["previousDigestSignature"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,10 @@ class _Walk:
         while at is not None and after > first:
             try:
                 digest = self._read(at.key, stated)
+            except _UnsignedCopyError as copy:
+                at = _before(older, at.end)
+                stated = copy.stated if at is not None and copy.before.endswith(at.key) else None
+                continue
             except _InvalidError as error:
                 before = max((one.end for one in older if one.end < at.end), default=at.end - HOUR)
                 self._break(before, max(after, at.end), at.key, str(error), lasting=error.lasting)
@@ -199,6 +213,8 @@ class _Walk:
             metadata = {**metadata, "signature": stated, "signature-algorithm": "SHA256withRSA"}
         data = _inflated(packed)
         fields = _fields(data)
+        if self._place.local and not metadata and not self._backfill:
+            raise _UnsignedCopyError(fields)
         if "signature" not in metadata or "signature-algorithm" not in metadata:
             raise _InvalidError("digest file is invalid: it has no signature (object metadata)")
         origin = self._origin(key, fields)
@@ -273,10 +289,7 @@ def _digest(key: str, fields: dict[str, Any], signature: str, origin: tuple[str,
     bucket, prefix = origin
     try:
         start, end = _time(fields["digestStartTime"]), _time(fields["digestEndTime"])
-        files = [
-            Named(str(log["s3Object"]).removeprefix(prefix) if log["s3Bucket"] == bucket else f"{log['s3Bucket']}/{log['s3Object']}", str(log["hashValue"]), start, end)
-            for log in fields.get("logFiles") or []
-        ]  # fmt: skip
+        files = [_log_file(log, bucket, prefix, start, end) for log in fields.get("logFiles") or []]
         before_bucket = fields.get("previousDigestS3Bucket")
         before = fields.get("previousDigestS3Object") if before_bucket else None
     except (KeyError, TypeError, ValueError):
@@ -286,6 +299,13 @@ def _digest(key: str, fields: dict[str, Any], signature: str, origin: tuple[str,
     return _Digest(key, start, end, signature, previous, before_bucket not in (None, bucket), previous_signature, files)
 
 
+def _log_file(log: dict[str, Any], bucket: str, prefix: str, start: dt.datetime, end: dt.datetime) -> Named:
+    key = str(log["s3Object"])
+    key = key.removeprefix(prefix) if log["s3Bucket"] == bucket else f"{log['s3Bucket']}/{key}"
+    oldest = _time(log["oldestEventTime"]) if log.get("oldestEventTime") else start
+    return Named(key, str(log["hashValue"]), min(start, oldest), end)
+
+
 def _end_of(key: str, otherwise: dt.datetime) -> dt.datetime:
     """The end of a digest by its name."""
     match = DIGEST_NAME.fullmatch(key.rsplit("/", 1)[-1])
@@ -293,7 +313,7 @@ def _end_of(key: str, otherwise: dt.datetime) -> dt.datetime:
 
 
 def _stamp(text: str) -> dt.datetime:
-    return dt.datetime.strptime(text + "Z", "%Y%m%dT%H%M%S%z").astimezone(UTC)
+    return dt.datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def _time(text: str) -> dt.datetime:

@@ -132,6 +132,13 @@ class Place:
         except OSError as error:
             raise _failed(self._shown(key), error) from error
 
+    def find(self, key: str) -> Stored | None:
+        """An object by its key; null where there is none, or none that may be seen."""
+        try:
+            return _stored(key, self._fs.info(f"{self._root}/{key}"))
+        except OSError:
+            return None
+
     def read_all(self, objects: Iterable[Stored]) -> Iterator[tuple[Stored, bytes | OSError]]:
         """Objects in their order, several asked for side by side; an error in place of what cannot be read."""
         batch: list[Stored] = []
@@ -201,11 +208,11 @@ def _failed(where: str, error: OSError) -> SourceError:
 
 
 def _stored(key: str, info: dict[str, Any]) -> Stored:
-    """A folder's files have no ETag: their size and time to the nanosecond stand for it."""
+    """A folder's files have no ETag: their size and time stand for it."""
     size = int(info.get("size") or 0)
     modified = info.get("LastModified", info.get("mtime"))
     at = modified.astimezone(UTC) if isinstance(modified, dt.datetime) else dt.datetime.fromtimestamp(modified or 0, UTC)  # fmt: skip
-    etag = str(info.get("ETag") or f"{size:x}-{at.isoformat()}-{info.get('ino', '')}").strip('"')
+    etag = str(info.get("ETag") or f"{size:x}-{modified}").strip('"')
     return Stored(key, size, etag, at)
 
 

@@ -135,14 +135,20 @@ class CloudTrailSource:
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = self._options
-        text = json.dumps([self._place.url, chosen.organization, sorted(chosen.accounts), sorted(chosen.regions)])
+        text = json.dumps([chosen.url, chosen.organization, sorted(chosen.accounts), sorted(chosen.regions)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _asking(self, collection: Collection, past: Past) -> Asking:
         proof = self._first(past, collection.now)
         first = self._swept(past, collection.now, proof)
         return Asking(
-            collection, past, first, proof, collection.now.date(), Days(self._place, proof, collection.now), self._keys
+            collection,
+            past,
+            first,
+            proof,
+            collection.now.date(),
+            Days(self._place, self._opening.start, proof, collection.now),
+            self._keys,
         )
 
     def _first(self, past: Past, now: dt.datetime) -> dt.date:
@@ -191,13 +197,16 @@ class CloudTrailSource:
             asking.trouble(str(error))
             return
         logs = self._visible(asking, logs)
-        received = Received()
+        received = Received(written={one.key: one.modified for one in logs})
         for one in logs:
             if one.key in asking.past.received.hashes:
                 received.hashes[one.key] |= asking.past.received.hashes[one.key]
         yield from self._new(asking, logs, received)
         if self._options.digests:
-            self._prove(asking, scope, digests, logs, received)
+            chain = self._chain(asking, scope, digests, received)
+            late = (self._place.find(key) for key in asking.days.lacking(chain, received))
+            yield from self._new(asking, [one for one in late if one is not None], received)
+            asking.days.add(scope, chain, logs, received, known=str(scope) in asking.past.digests)
 
     def _visible(self, asking: Asking, logs: list[Stored]) -> list[Stored]:
         """Log files by their names, and delivered by now."""
@@ -230,24 +239,23 @@ class CloudTrailSource:
                 asking.trouble(f"{one.key}: could not be read ({data.strerror or data}). Grant s3:GetObject (and kms:Decrypt for an encrypted bucket)")  # fmt: skip
                 yield Item(b"", _with(member, error=f"unreadable: {data.strerror or data}", size=None))
 
-    def _prove(self, asking: Asking, scope: Scope, digests: list[Stored], logs: list[Stored], received: Received) -> None:  # fmt: skip
-        """Hold the log files of a scope against its digests, where it has or had any."""
-        known = str(scope) in asking.past.digests
-        now = asking.collection.now
-        listed = [one for one in digests if (match := DIGEST_NAME.fullmatch(one.name)) and match["end"] <= f"{now:%Y%m%dT%H%M%S}"]  # fmt: skip
+    def _chain(self, asking: Asking, scope: Scope, digests: list[Stored], received: Received) -> Chain:
+        """What the digests of a scope say; nothing where they cannot be verified."""
+        end = f"{asking.collection.now:%Y%m%dT%H%M%S}"
+        listed = [one for one in digests if (match := DIGEST_NAME.fullmatch(one.name)) and match["end"] <= end]
         if listed and self._api.region is None and (match := DIGEST_NAME.fullmatch(listed[-1].name)):
             self._api.region = match["home"]
         try:
             chain = validate(self._place, asking.keys, midnight(asking.proof), listed)
         except SourceError as error:
             asking.trouble(f"{scope}: digests cannot be verified: {error}")
-            chain = Chain()
+            return Chain()
         for named in chain.files:  # also what lies there no longer, when it was taken before
             if named.key in asking.past.received.hashes:
                 received.hashes[named.key] |= asking.past.received.hashes[named.key]
-        asking.days.add(scope, chain, logs, received, known=known)
         if chain.until is not None:
             asking.digests[str(scope)] = {"object": chain.newest, "signature": chain.signature, "to": rfc3339(chain.until)}  # fmt: skip
+        return chain
 
     @property
     def _keys(self) -> PublicKeys:

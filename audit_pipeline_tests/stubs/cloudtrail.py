@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -40,10 +41,10 @@ _FIELDS = {"ListPublicKeys": {"StartTime", "EndTime", "NextToken"}, "GetTrailSta
 
 
 @functools.cache
-def signing_key(name: str = "first") -> RSAPrivateKey:
+def signing_key(name: str = "first", bits: int = 2048) -> RSAPrivateKey:
     """A key of this process; another `name`, another key."""
     assert name
-    return generate_private_key(65537, 2048)
+    return generate_private_key(65537, bits)
 
 
 def der(key: RSAPrivateKey) -> bytes:
@@ -157,9 +158,10 @@ class Trail:
 
     def listed(self, key: str, data: bytes) -> dict[str, Any]:
         """How a digest names a log file."""
+        times = sorted(found.decode() for found in re.findall(rb'"eventTime": ?"([^"]+)"', data)) or [rfc3339(self.since)]  # fmt: skip
         return {
             "s3Bucket": self.bucket, "s3Object": self.prefix + key, "hashValue": hashlib.sha256(data).hexdigest(), "hashAlgorithm": "SHA-256",
-            "newestEventTime": rfc3339(self.since), "oldestEventTime": rfc3339(self.since),
+            "newestEventTime": times[-1], "oldestEventTime": times[0],
         }  # fmt: skip
 
     def digest(self, end: dt.datetime | None = None, **changes: Any) -> str:
