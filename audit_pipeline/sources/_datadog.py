@@ -32,8 +32,6 @@ FEW = 3
 """Tries of what no event depends on."""
 SHARED = dt.timedelta(seconds=1)
 """What neighbouring windows have in common; stamps have milliseconds."""
-LONGEST_KEPT = dt.timedelta(days=500)
-"""Flex logs and online archives reach back 15 months: the oldest event is looked for in this time."""
 DEFAULT_RETENTION = {"audit": dt.timedelta(days=7), "logs": dt.timedelta(days=15)}
 """Audit Trail: docs.datadoghq.com/account_management/audit_trail (3 to 90 days can be set); log indexes: as they are usually sold."""
 _SHOWN = 300
@@ -129,6 +127,8 @@ class Edge:
 
     value: dt.datetime | None
     date: dt.datetime | None
+    whole: bool
+    """whether Datadog looked everywhere"""
 
 
 class Api:
@@ -193,11 +193,11 @@ class Api:
         return int(found) if isinstance(found, int | float) else None
 
     def edge(self, part: Part, sort: Literal["timestamp", "-timestamp"], now: dt.datetime) -> Edge:
-        """The oldest (`timestamp`) or newest (`-timestamp`) event that is kept."""
-        body = {"filter": self._filter(part, now - LONGEST_KEPT, now + DAY), "sort": sort, "page": {"limit": 1}}
+        """The oldest (`timestamp`) or newest (`-timestamp`) event, of those that should be kept."""
+        body = {"filter": self._filter(part, now - self._settings.kept, now + DAY), "sort": sort, "page": {"limit": 1}}
         answer = self._http.request("POST", part.path, body=body)
         events = _events(part, answer.data)
-        return Edge(moment_of(events[0]) if events else None, answer.date)
+        return Edge(moment_of(events[0]) if events else None, answer.date, not trouble_of(answer.data))
 
     def listing(self, path: str) -> Iterator[dict[str, Any]]:
         """All things of a list with numbered pages.

@@ -82,8 +82,8 @@ class _Past:
 class _Reading:
     """What a collection learns from its pages."""
 
-    several: bool
-    """whether a log may come from several parts"""
+    shared_from: dt.datetime | None
+    """from when on it matters that a log may come from several parts; null: never"""
     trouble: dict[str, None] = field(default_factory=dict)
     """what the answers say of their own completeness, each once"""
     shared: Counter[str] = field(default_factory=Counter)
@@ -94,10 +94,10 @@ class _Reading:
     def take(self, part: Part, page: Page, low: dt.datetime, high: dt.datetime) -> None:
         """A page; events that it has of neighbouring windows are counted there."""
         self.trouble |= {f"{part.name}: {words}": None for words in page.trouble}
-        if self.several:
+        if self.shared_from is not None:
             for event in page.events:
                 at = moment_of(event)
-                if at is not None and low <= at < high:
+                if at is not None and max(low, self.shared_from) <= at < high:
                     self._seen.setdefault((at.date().isoformat(), str(event.get("id"))), set()).add(part.name)
 
     def close(self) -> None:
@@ -135,18 +135,19 @@ class DatadogSource:
         past = _Past.of(collection.known, self._selector)
         with self._opening.http() as http:
             api = Api(http, self._settings)
-            oldest, theirs = self._oldest(api, collection.now)
+            oldest, theirs = self._oldest(api, collection.now, past)
             until = self._until(collection, theirs)
             tallies = self._tallies(api, until)
             first = self._first(past, tallies, until)
             since = min(past.since or self._start, self._start)
-            unread = self._unread(past, collection.known, oldest, first, until)
+            unread = self._unread(past, collection.known, oldest, until)
             collection.request.update({
                 "from": rfc3339(since), "to": rfc3339(until), "window": [rfc3339(first), rfc3339(until)], "selector": self._selector,
                 "parts": [part.name for part in self._settings.parts], "horizon_s": int(self._settings.kept.total_seconds()),
                 "oldest": {kind: rfc3339(at) for kind, at in oldest.items()},
             } | ({"unread": unread} if unread else {}))  # fmt: skip
-            reading = _Reading(len(self._settings.parts) > 1)
+            several = len(self._settings.parts) > 1
+            reading = _Reading(min(map(_begin, tallies)) if several and tallies else None)
             yield from self._pages(api, first, until, reading)
             collection.remarks += [Remark("source_partial", detail) for detail in reading.trouble]
             counted = {day: n - reading.shared[day] for day, n in tallies.items() if _begin(day) >= first}
@@ -187,10 +188,10 @@ class DatadogSource:
         return (now - self._settings.lag).replace(microsecond=0)
 
     def _first(self, past: _Past, tallies: dict[str, int], until: dt.datetime) -> dt.datetime:
-        """The begin: all where nothing was read yet, or where `start` was moved back; days that grew since they were counted last."""
+        """The begin: all where nothing was read yet, or where `start` was moved back; days that grew since they were counted, or were not."""
         if past.checkpoint is None or past.since is None or self._start < past.since:
             return min(self._start, until)
-        grown = [_begin(day) for day, n in tallies.items() if n > past.tallies.get(day, n)]
+        grown = [_begin(day) for day, n in tallies.items() if n > past.tallies.get(day, -1)]
         return max(self._start, min([past.checkpoint - self._settings.look_back, until, *grown]))
 
     def _tallies(self, api: Api, until: dt.datetime) -> dict[str, int]:
@@ -208,27 +209,31 @@ class DatadogSource:
                 found[day.isoformat()] = sum(count or 0 for count in counts)
         return found
 
-    def _oldest(self, api: Api, now: dt.datetime) -> tuple[dict[str, dt.datetime], dt.datetime | None]:
-        """By kind the oldest event that there still is; and Datadog's clock."""
+    def _oldest(self, api: Api, now: dt.datetime, past: _Past) -> tuple[dict[str, dt.datetime], dt.datetime | None]:
+        """By kind the oldest event that there still is, of those that should be there; and Datadog's clock.
+
+        As it was before, where Datadog does not tell for sure.
+        """
         found: dict[str, dt.datetime] = {}
+        unsure: set[str] = set()
         theirs = None
         for part in self._settings.parts:
             edge = api.edge(part, "timestamp", now)
             theirs = edge.date or theirs
+            if not edge.whole:
+                unsure.add(part.kind)
             if edge.value is not None:
                 found[part.kind] = min(edge.value, found.get(part.kind, edge.value))
-        return found, theirs
+        return found | {kind: at for kind, at in past.oldest.items() if kind in unsure}, theirs
 
     def _unread(
-        self, past: _Past, entries: list[Entry], oldest: dict[str, dt.datetime], first: dt.datetime, until: dt.datetime
+        self, past: _Past, entries: list[Entry], oldest: dict[str, dt.datetime], until: dt.datetime
     ) -> list[dict[str, str]]:
-        """What of the window may have been deleted before it was read: a fact that no later collection heals.
+        """What may have been deleted before it was read: a fact that no later collection heals.
 
         What is older than `retention` is; and where the oldest event of the collection before is gone before its time, all that is
-        older than what is the oldest now. What another selection has read is not lost with it.
+        older than what is the oldest now.
         """
-        others = [entry.request["checkpoint"] for entry in entries if entry.request.get("checkpoint")]
-        begin = first if past.checkpoint else max([first, *map(dt.datetime.fromisoformat, others)])
         horizon = until - self._settings.kept
         days = f"options.retention is {self._settings.kept.total_seconds() / 86_400:g} days"
         ends = {horizon: f"{days}, so what is older than {rfc3339(horizon)}"}
@@ -237,9 +242,19 @@ class DatadogSource:
             if horizon < before < now:
                 ends[now] = f"{days}, but an event of {kind} of {rfc3339(before)} is gone: set options.retention as it is at Datadog. What is older than {rfc3339(now)}"  # fmt: skip
         return [
-            {"from": rfc3339(begin), "to": rfc3339(end), "detail": f"{words} may have been deleted unread. Collect more often, or keep events longer"}
-            for end, words in ends.items() if begin < end
+            {"from": rfc3339(low), "to": rfc3339(min(high, end)), "detail": f"{words} may have been deleted unread. Collect more often, or keep events longer"}
+            for end, words in ends.items() for low, high in self._new(past, entries, until) if low < end
         ]  # fmt: skip
+
+    def _new(self, past: _Past, entries: list[Entry], until: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+        """What is read for the first time, or again for what came late. What another selection has read is not lost with it."""
+        if past.checkpoint is None or past.since is None:
+            others = [entry.request["checkpoint"] for entry in entries if entry.request.get("checkpoint")]
+            yield max([self._start, *map(dt.datetime.fromisoformat, others)]), until
+            return
+        yield max(self._start, past.checkpoint - self._settings.look_back), until
+        if self._start < past.since:
+            yield self._start, past.since
 
     def access(self) -> list[Grant]:
         """Who may do what to what is read, by roles and their members.

@@ -67,7 +67,7 @@ class _Datadog(Case):
         "partial answer ignored": (_datadog, "trouble_of", lambda data: []),
         "tie at page edge": (_datadog.Api, "_page", _by_time),
         "no count": (DatadogSource, "_tallies", lambda self, api, until: {}),
-        "deletion not noticed": (DatadogSource, "_unread", lambda self, past, entries, oldest, first, until: []),
+        "deletion not noticed": (DatadogSource, "_unread", lambda self, past, entries, oldest, until: []),
         "a tier is left out": (DatadogSource, "_pages", _one_part),
     }  # fmt: skip
 

@@ -196,9 +196,18 @@ def test_a_count_that_is_not_whole_proves_nothing(tmp_path: Path, fault: str) ->
     assert world.collect(THREE).remarks == []
     assert (world.fired, request_of(world)["counted"]) == ({fault: 1}, {})
     world.collect(THREE + HOUR)
-    assert request_of(world)["counted"] == {}
-    world.collect(THREE + DAY)
-    assert request_of(world)["tallies"]["2025-06-01"] == 50
+    assert request_of(world)["counted"] == {"2025-06-01": 50}
+
+
+def test_a_day_is_read_whole_once_however_short_the_look_back(tmp_path: Path) -> None:
+    """Only a day that was read as a whole can be held against its count."""
+    world = DatadogWorld(tmp_path, look_back="1h", **LOGS)
+    for night in range(3):
+        filled(world, 70, begin=BEGIN + night * DAY)
+        world.night(THREE + night * DAY)
+    world.collect(THREE + 2 * DAY + HOUR)
+    assert "2025-06-03" not in request_of(world)["counted"]
+    assert world.verdict((BEGIN + 2 * DAY).date())[0] == "proven"
 
 
 def test_an_expired_cursor_is_begun_anew_and_nothing_is_missed(tmp_path: Path) -> None:
@@ -322,6 +331,31 @@ def test_a_retention_that_is_shorter_than_configured_is_noticed(tiers: DatadogWo
     verdict, reasons = tiers.verdict((BEGIN + 2 * DAY).date())
     assert verdict in ("partial", "missing")
     assert "is gone: set options.retention as it is at Datadog" in reasons["source_partial"]
+
+
+@pytest.mark.parametrize("fault", ["timeout", "warning"])
+def test_an_oldest_event_that_was_not_looked_for_everywhere_tells_nothing(audit: DatadogWorld, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    filled(audit)
+    audit.collect(THREE)
+    audit.datadog.plan = [("edge", fault)]
+    answer = audit.datadog._search
+    monkeypatch.setattr(audit.datadog, "_search", lambda kind, given, fault: answer(kind, given, fault) | ({"data": []} if fault else {}))  # fmt: skip
+    audit.collect(THREE + DAY)
+    assert audit.fired == {fault: 1}
+    assert request_of(audit)["oldest"] == {"audit": "2025-06-01T00:01:00Z"}
+    assert "unread" not in request_of(audit)
+
+
+def test_a_start_that_is_moved_back_leaves_alone_what_was_read(tmp_path: Path) -> None:
+    world = DatadogWorld(tmp_path, retention="3d")
+    filled(world)
+    world.collect(THREE)
+    world.settings = world.settings.model_copy(update={"start": dt.date(2025, 5, 25)})
+    world.collect(THREE + DAY)
+    assert [(one["from"], one["to"]) for one in request_of(world)["unread"]] == [
+        ("2025-05-25T00:00:00Z", "2025-05-31T02:55:00Z")
+    ]
+    assert request_of(world)["window"][0] == "2025-05-25T00:00:00Z"
 
 
 def test_a_quiet_organisation_whose_events_are_forgotten_in_time_loses_nothing(tmp_path: Path) -> None:
