@@ -18,7 +18,7 @@ _V2 = {
     "category": _T, "action": _T, "actor": {"name": _T}, "result": _T, "session_id": _T, "correlation_id": _T,
     "data": {"name": _T, "type": _T, "attributes": {"clientip": _T, "useragent": _T, "search": _T}},
 }  # fmt: skip
-_HEAD = r"^(?:\d\d-\d\d-\d{4} [^\n]{0,80}?AuditLogger[^\n]{0,80}? - )?Audit: ?\[timestamp=([^,]*), ?user=([^,]*), ?action=([^,\]]*)(?:, ?info=(\w+))?"
+_HEAD = r"^(?:\d\d-\d\d-\d{4} [^\n]{0,80}?AuditLogger[^\n]{0,80}? - )?Audit: ?\[timestamp=([^,]*), user=([^,]*), action=([^,\]]*)(?:, ?info=(\w+))?"
 _PARTS = {
     "object": r'\bobject="([^"]*)"',
     "name": r", name=([^,\]]*)",
@@ -31,6 +31,11 @@ _PARTS = {
     "search": r"(?s) search='(.*)', autojoin=",
 }
 """What stands in the text of an event, by pattern."""
+_WORDS = {
+    "object": ("object=",), "name": (", name=",), "operation": ("operation=",), "reason": ("reason=",), "run_time": ("total_run_time=",),
+    "session": ("session=",), "address": ("clientip=", "src="), "agent": ("useragent=",), "search": ("search='",),
+}  # fmt: skip
+"""One of these stands in a text in which the pattern of that name finds something."""
 _OWN = "'', 'audittrail', 'audittrailv2'"
 """Source types of the trail; text without one is a line of `audit.log`."""
 _CAPABILITY = {
@@ -59,8 +64,10 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _part(name: str) -> str:
-    return f"nullif(trim(regexp_extract(x.text, {_quote(_PARTS[name])}, 1)), '')"
+def _part(name: str, *words: str) -> str:
+    """What a pattern finds; most lines hold none of its words, and looking for a word costs a tenth of looking for a pattern."""
+    there = " OR ".join(f"contains(x.text, {_quote(word)})" for word in words)
+    return f"CASE WHEN {there} THEN nullif(trim(regexp_extract(x.text, {_quote(_PARTS[name])}, 1)), '') END"
 
 
 def record() -> str:
@@ -78,6 +85,7 @@ def record() -> str:
 
 def _words() -> dict[str, str]:
     """The words of an event, whichever shape it has, over `x`."""
+    part = {name: _part(name, *words) for name, words in _WORDS.items()}
     action = "lower(nullif(trim(coalesce(x.v2.action, x.head.action)), ''))"
     user = "coalesce(x.v2.actor.name, trim(x.head.user))"
     kinds = " ".join(f"WHEN {_quote(name)} THEN {_quote(kind)}" for name, kind in _CAPABILITY.items())
@@ -88,14 +96,14 @@ def _words() -> dict[str, str]:
         "uid": """x."row"._bkt || '-' || x."row"._cd""",
         "info": "lower(nullif(coalesce(x.v2.result, x.head.info), ''))",
         "account": f"CASE WHEN {user} NOT IN ('n/a', 'N/A', '') THEN {user} END",
-        "object": f"coalesce(x.v2.data.name, {_part('object')}, {_part('name')})",
-        "done": f"coalesce(lower(x.v2.action), lower({_part('operation')}), '')",
+        "object": f"coalesce(x.v2.data.name, {part['object']}, {part['name']})",
+        "done": f"coalesce(lower(x.v2.action), lower({part['operation']}), '')",
         "about": f"coalesce(lower(x.v2.data.type), CASE {action} {kinds} ELSE '' END)",
         "signing": f"coalesce({action} IN ('login attempt', 'login', 'logout') OR x.v2.category = 'authn', false)",
-        "twice": "len(regexp_extract_all(x.text, ', ?action=')) > 1",
-        "reason": _part("reason"), "run_time": _part("run_time"),
-        "session": f"coalesce(x.v2.session_id, {_part('session')})", "address": f"coalesce({data}.clientip, {_part('address')})",
-        "agent": f"coalesce({data}.useragent, {_part('agent')})", "search": f"coalesce({data}.search, {_part('search')})",
+        "twice": "x.text LIKE '%, action=%, action=%'",
+        "reason": part["reason"], "run_time": part["run_time"],
+        "session": f"coalesce(x.v2.session_id, {part['session']})", "address": f"coalesce({data}.clientip, {part['address']})",
+        "agent": f"coalesce({data}.useragent, {part['agent']})", "search": f"coalesce({data}.search, {part['search']})",
         "request": "x.v2.correlation_id",
     }  # fmt: skip
 

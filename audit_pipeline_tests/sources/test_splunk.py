@@ -92,7 +92,7 @@ PASSING = ["429", "429_seconds", "503", "refused", "cut", "slow", "content_type"
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("kind", ["edge", "count", "rows"])
 def test_trouble_that_passes_is_waited_for(world: SplunkWorld, kind: str, fault: str) -> None:
-    names = filled(world)
+    names = filled(world, begin=BEGIN - 55 * MINUTE)  # the first window holds some
     world.splunk.plan = [(kind, fault)] * 3
     got = world.collect(THREE)
     assert (world.fired, got.remarks, world.received()) == ({fault: 3}, [], names)

@@ -266,7 +266,9 @@ class Splunk:
         if fault == "again":
             final = final[:1] + final
         if fault == "no_lastrow":
-            return self._lines(lines + final[: len(final) // 2])
+            return self._lines(
+                lines + final[: (len(final) + 1) // 2]
+            )  # the one that is left has no mark, as in the midst of many
         if final:
             final[-1] = {**final[-1], "lastrow": True}
         return self._lines(lines + (final or [{"preview": False, "lastrow": True}]))
