@@ -13,7 +13,7 @@ from audit_pipeline.sources import _splunk, splunk
 from audit_pipeline_tests.sources.lives import HOUR, JUDGED, SECOND, Case, Mutant, Thing, World
 from audit_pipeline_tests.sources.splunk_world import LAG, SplunkWorld
 
-_WIRE = ["429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "unauthorized", "forbidden", "fatal_quota", "fatal", "no_lastrow"]  # fmt: skip
+_WIRE = ["429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "unauthorized", "forbidden", "fatal_quota", "fatal", "no_lastrow", "only_preview"]  # fmt: skip
 _SAID = ["peer", "undistributed", "finalized", "truncated", "unknown", "preview", "again", "chatter"]
 
 

@@ -86,7 +86,18 @@ def test_events_of_one_second_at_the_edge_of_two_searches(world: SplunkWorld) ->
     assert len(bounds) > 3
 
 
-PASSING = ["429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "no_lastrow", "fatal_quota"]
+PASSING = [
+    "429",
+    "429_seconds",
+    "503",
+    "refused",
+    "cut",
+    "slow",
+    "content_type",
+    "no_lastrow",
+    "only_preview",
+    "fatal_quota",
+]
 
 
 @pytest.mark.parametrize("fault", PASSING)

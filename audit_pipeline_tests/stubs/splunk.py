@@ -52,7 +52,7 @@ SAID = {
 }  # fmt: skip
 """Good answers that lack rows and say so: fault to message."""
 FAULTS = (
-    "429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "unauthorized", "forbidden", "no_lastrow", "preview", "again", "fatal_quota", "fatal", "chatter", *SAID,
+    "429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "unauthorized", "forbidden", "no_lastrow", "only_preview", "preview", "again", "fatal_quota", "fatal", "chatter", *SAID,
 )  # fmt: skip
 """What may go wrong with a request; `preview` and `chatter` are good answers with previews or harmless messages; `again` repeats a row."""
 READER = {"username": "audit_reader", "roles": ["audit_reader"], "capabilities": ["search", "list_all_roles", "list_all_users", "rest_properties_get"]}  # fmt: skip
@@ -259,9 +259,11 @@ class Splunk:
         if fault == "chatter":
             texts = [("INFO", "Your timerange was substituted based on your search string"), ("WARN", "Configuration initialization for /opt/splunk/etc took longer than expected (1234ms)"), ("DEBUG", "peer list")]  # fmt: skip
             lines.append({"messages": [{"type": kind, "text": text} for kind, text in texts]})
-        if fault == "preview":
+        if fault in ("preview", "only_preview"):
             lines += [{"preview": True, "offset": n, "result": row} for n, row in enumerate(rows[:3])]
             lines += [{"preview": True, "lastrow": True}]
+        if fault == "only_preview":
+            return self._lines(lines)
         final = [{"preview": False, "offset": n, "result": row} for n, row in enumerate(rows)]
         if fault == "again":
             final = final[:1] + final
