@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audit_pipeline.formats.datadog_audit import FORMAT
 from audit_pipeline.settings import Settings
+from audit_pipeline.sources import collect as collecting
 from audit_pipeline.sources.base import Source, opening
 from audit_pipeline.sources.datadog import DatadogSource
 from audit_pipeline.sources.http import Waiting
@@ -37,18 +37,19 @@ def event(n: int | str, at: dt.datetime, visible: dt.datetime | None = None, **f
 class DatadogWorld(World):
     """One source over one organisation; `moment` is the time of both."""
 
-    def __init__(self, root: Path, *, seed: int = 0, **options: Any) -> None:
+    def __init__(self, root: Path, *, seed: int = 0, form: Any = "datadog_audit", **options: Any) -> None:
         (root / "api").write_text(API_KEY + "\n")
         (root / "app").write_text(APP_KEY + "\n")
         headers = {"DD-API-KEY": {"file": "api"}, "DD-APPLICATION-KEY": {"file": "app"}}
         source = {
             "type": "datadog",
-            "format": "datadog_audit",
+            "format": form,
             "http": {"url": URL, "auth": {"headers": headers}},
             "options": options,
         }
         text = json.dumps({"start": BEGIN.date().isoformat(), "sources": {SOURCE: source}})
-        super().__init__(Settings.from_text(text, root / "pipeline.yaml"), FORMAT)
+        settings = Settings.from_text(text, root / "pipeline.yaml")
+        super().__init__(settings, collecting.format_of(settings, SOURCE))
         self.datadog = Datadog(BEGIN, seed=seed)
         self.fired, self.asked = self.datadog.fired, self.datadog.asked
         self.datadog.before = lambda kind: self.before(kind) if self.before else None
@@ -58,7 +59,7 @@ class DatadogWorld(World):
         """The configured source, without a socket."""
         self.datadog.now = self.now
         waiting = Waiting(self.time.sleep, self.time.monotonic, self.seed)
-        made = opening(self.settings, SOURCE, FORMAT)
+        made = opening(self.settings, SOURCE, self.form)
         made = replace(made, waiting=waiting, transport=Transport(self.datadog, self.time), clock=RealClock(self.now))
         return DatadogSource(made)
 

@@ -284,6 +284,21 @@ def test_datadog_counts_logs_and_agreement_is_proof(tmp_path: Path) -> None:
     assert world.verdict((BEGIN + 2 * DAY).date())[0] == "proven"
 
 
+def test_logs_of_another_system_are_its_events_and_still_held_against_the_count(tmp_path: Path) -> None:
+    form = [{"format": "cloudtrail", "when": {"source": "cloudtrail"}}, {"format": "datadog_audit"}]
+    world = DatadogWorld(tmp_path, form=form, **LOGS)
+    for night in range(3):
+        for n in range(60):
+            at = BEGIN + night * DAY + n * 20 * MINUTE + MINUTE
+            trail = {"eventVersion": "1.08", "eventID": f"e-{night}-{n}", "eventTime": f"{at:%Y-%m-%dT%H:%M:%SZ}", "eventSource": "s3.amazonaws.com", "eventName": "GetObject", "awsRegion": "eu-central-1"}  # fmt: skip
+            said = {"message": json.dumps(trail), "tags": ["source:cloudtrail"]} if n % 2 else {"message": "GET /"}
+            world.datadog.events.append(event(f"{night}-{n}", at, kind="logs", attributes=said))
+        world.night(THREE + night * DAY)
+    assert world.verdict((BEGIN + 2 * DAY).date())[0] == "proven"
+    assert world.rows("SELECT class_uid, count(*)::INT FROM events GROUP BY 1 ORDER BY 1") == [(0, 90), (6003, 90)]
+    assert world.rows("SELECT count(*)::INT FROM events WHERE api_operation = 'GetObject'") == [(90,)]
+
+
 def test_fewer_logs_than_datadog_counts_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = DatadogWorld(tmp_path, **LOGS)
     for night in range(2):
