@@ -5,7 +5,7 @@ Belongs here: the window, the second count, what may have been deleted unread. N
 headers, warnings and the bytes as they were sent.
 
 No stamp tells when Datadog took an event in, so windows are of event time, and `look_back` is read again each time: Datadog refuses
-logs that are more than 18 h old (docs.datadoghq.com/logs/log_configuration/processors, log date remapper). Where a collection begins
+logs that are more than 18 h old (docs.datadoghq.com/logs/log_configuration/processors/log_date_remapper). Where a collection begins
 stands in the chain's own entries, as `elasticsearch` has it. An answer that says that it lacks events sets no checkpoint.
 """
 

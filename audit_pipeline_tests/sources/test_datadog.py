@@ -377,7 +377,7 @@ def test_a_quiet_organisation_whose_events_are_forgotten_in_time_loses_nothing(t
     world = DatadogWorld(tmp_path, retention="3d")
     world.datadog.events = [event("once", BEGIN + HOUR, gone=BEGIN + HOUR + 3 * DAY)]
     for night in range(6):
-        world.night(THREE + night * DAY)
+        world.collect(THREE + night * DAY)
     assert not [entry.sequence for entry in manifest.entries(world.lake, SOURCE) if entry.request.get("unread")]
 
 
