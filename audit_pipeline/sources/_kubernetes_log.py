@@ -38,7 +38,7 @@ class RotatedLog(FilesSource):
     files: tuple[Found, ...] = ()
     """what the last listing found"""
     firsts: tuple[dt.datetime, ...] = ()
-    """by the server's clock, the first event of each file, sorted"""
+    """by the server's clock, the first event of each file, sorted; empty where a file could not be opened: it may be the oldest"""
     lines: int = 0
     """how many were handed over"""
     whole: bool = True
@@ -52,7 +52,7 @@ class RotatedLog(FilesSource):
                 self.whole = False
                 if self._gone(item.member.name):
                     continue
-            elif not item.data:  # it was renamed after it was listed, and this is the log that was just begun
+            elif not item.data:  # a log that was just begun has nothing yet
                 continue
             self.lines += _lines(item)
             yield item
@@ -62,12 +62,16 @@ class RotatedLog(FilesSource):
         collection.remarks[remarked:] = [remark for remark in added if remark.code != "replaced"]
 
     def _find(self, collection: Collection) -> list[Found]:
-        """A packed copy is not whole before the plain one is gone; a log that was just begun has nothing yet."""
+        """A packed copy is not whole before the plain one is gone."""
         found = super()._find(collection)
         plain = {file.path for file in found}
-        files = [file for file in found if file.size and not (file.path[-3:] == ".gz" and file.path[:-3] in plain)]
+        files = [file for file in found if not (file.path[-3:] == ".gz" and file.path[:-3] in plain)]
         self.files = tuple(files)
-        self.firsts = tuple(sorted(stamp for stamp in map(_first, files) if stamp is not None))
+        try:
+            stamps = [_first(file) for file in files if file.regular]
+        except OSError:
+            stamps, self.whole = [], False
+        self.firsts = tuple(sorted(stamp for stamp in stamps if stamp is not None))
         return files
 
     def _gone(self, name: str) -> bool:
@@ -75,13 +79,14 @@ class RotatedLog(FilesSource):
 
 
 def _first(file: Found) -> dt.datetime | None:
-    """When the first event of a file was written; null where the file has none that can be read."""
+    """When the first event of a file was written; null where the file has none that can be read.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
     for size in _HEADS:
-        try:
-            with file.fs.open(file.path, "rb") as handle:
-                data = handle.read(size)
-        except OSError:
-            return None
+        with file.fs.open(file.path, "rb") as handle:
+            data = handle.read(size)
         for line in inflate_head(data, file.path, size).split(b"\n")[:-1]:
             moment = _written(line)
             if moment is not None:

@@ -55,6 +55,10 @@ def _horizon(log: RotatedLog) -> list[Probe]:
     if not log.firsts:
         return []
     written = max((file.modified for file in log.files if file.modified), default=None)
+    folders = {file.path.rsplit("/", 1)[0] for file in log.files}
+    if len(folders) > 1:
+        said = f"files of several folders match ({', '.join(sorted(folders)[:3])}): one source for each API server, whose counters and copies belong together"
+        return [Probe("one server", False, said)]
     newest = f", the log was written last at {rfc3339(written)}" if written else ""
     said = f"the oldest event in the files is of {rfc3339(log.firsts[0])}{newest}: once copies are deleted, what is older cannot be had. Collect in half that time at the latest"
     return [Probe("horizon", True, said)]

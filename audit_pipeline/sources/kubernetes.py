@@ -185,6 +185,8 @@ def _begins(log: RotatedLog, collection: Collection) -> dict[str, Any]:
 def _deleted(log: RotatedLog, collection: Collection) -> list[dict[str, str]]:
     """What was deleted unread: copies go oldest first, so all is there as long as the then newest file is."""
     past = last(collection.known, "newest")
+    if not log.firsts and not log.whole:  # nobody knows which file is the oldest; the next collection asks again
+        return []
     oldest = log.firsts[0] if log.firsts else None
     if past is None or (oldest is not None and oldest <= dt.datetime.fromisoformat(past.request["newest"])):
         return []

@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from audit_pipeline.errors import UserError
 from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
+from audit_pipeline.sources import _kubernetes_log
 from audit_pipeline.sources._kubernetes_probe import left_out
 from audit_pipeline.sources.collect import Collected, source_of
 from audit_pipeline_tests.sources.kubernetes_world import KubernetesWorld
@@ -176,6 +178,37 @@ def test_a_copy_that_is_deleted_between_listing_and_reading_is_lost_and_said(wor
     assert codes(world.night(THREE + DAY)) == ["source_partial"] * 2  # a line is short, and a file is gone
     world.night(THREE + DAY + HOUR)
     assert ("2025-06-02T03:00:00Z", "2025-06-02T23:00:00Z") in unread(world)
+
+
+def test_a_file_that_cannot_be_opened_is_not_taken_for_deleted(
+    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual(world, "a", BEGIN)
+    world.server.rotate()
+    world.happen("b", at=THREE - HOUR)
+    world.night(THREE)
+    (copy,), first = world.server.copies(), _kubernetes_log._first
+
+    def refused(file: Any) -> Any:
+        if file.path == str(copy):
+            raise PermissionError(13, "Permission denied")
+        return first(file)
+
+    world.server.rotate()
+    world.happen("c", at=THREE + 20 * HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(_kubernetes_log, "_first", refused)
+        got = world.night(THREE + DAY)
+        assert (codes(got), unread(world), "checkpoint" in world.request()) == (["source_partial"], [], False)
+    assert (world.night(THREE + DAY + HOUR).remarks, unread(world)) == ([], [])
+
+
+def test_a_pipe_among_the_files_is_named_and_not_waited_for(world: KubernetesWorld) -> None:
+    names = usual(world, "a", BEGIN)
+    os.mkfifo(world.root / "logs" / "audit-pipe.log")
+    os.utime(world.root / "logs" / "audit-pipe.log", (BEGIN.timestamp(), BEGIN.timestamp()))
+    world.night(THREE)
+    assert (world.uids(), world.rows("SELECT reason FROM rejects")) == (names, [("unreadable",)])
 
 
 def test_a_first_event_with_a_large_body_is_read_to_its_own_stamp(world: KubernetesWorld) -> None:
@@ -481,6 +514,14 @@ def test_a_review_that_is_refused_names_the_right_and_harms_nothing(world: Kuber
 # Check
 
 
+def _second_folder(world: KubernetesWorld) -> None:
+    other = world.root / "logs-2" / "audit.log"
+    other.parent.mkdir()
+    other.write_bytes(world.server.log.read_bytes())
+    source = world.settings.sources[world.source].model_copy(update={"paths": ["logs*/audit*.log*"]})
+    world.settings = world.settings.model_copy(update={"sources": {world.source: source}})
+
+
 def by_name(world: KubernetesWorld, at: dt.datetime = THREE) -> dict[str, tuple[bool, str]]:
     world.now = at
     return {probe.what: (probe.ok, probe.detail) for probe in world.open().probe()}
@@ -507,9 +548,10 @@ def test_check_tells_files_identity_rights_clock_counters_and_policy(tmp_path: P
         (lambda world: world.server.drop(3), "counters", "3 dropped"),
         (lambda world: world.server.plan.append(("version", "refused")), "reach", "Connection refused"),
         (lambda world: world.server.log.unlink(), "paths", "0 files match"),
+        (lambda world: _second_folder(world), "one server", "one source for each API server"),
         (lambda world: world.root.joinpath("policy.yaml").write_text("rules: 3"), "policy", "cannot be read as an audit policy"),
     ],
-    ids=["rights", "metrics", "clock", "no events", "dropped", "unreachable", "no files", "policy"],
+    ids=["rights", "metrics", "clock", "no events", "dropped", "unreachable", "no files", "two servers", "policy"],
 )  # fmt: skip
 def test_check_names_what_is_lacking(tmp_path: Path, change: Callable[[Any], object], what: str, words: str) -> None:
     (tmp_path / "policy.yaml").write_text("rules: [{level: Metadata}]")
