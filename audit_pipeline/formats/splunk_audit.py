@@ -41,12 +41,16 @@ class _Wrapped(msgspec.Struct):
     """A line of an exported answer."""
 
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    preview: bool = False
+    preview: bool | msgspec.UnsetType = msgspec.UNSET
     lastrow: bool | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_WRAPPED = msgspec.json.Decoder(_Wrapped)
+class _Bare(_Wrapped, forbid_unknown_fields=True):
+    """One that does not say whether it is a preview: then nothing else may stand in it, since another log may use the same words."""
+
+
+_WRAPPED, _BARE = msgspec.json.Decoder(_Wrapped), msgspec.json.Decoder(_Bare)
 
 
 def _unwrapped(line: bytes) -> bytes | None:
@@ -55,11 +59,13 @@ def _unwrapped(line: bytes) -> bytes | None:
         return line
     try:
         found = _WRAPPED.decode(line)
+        if found.preview is msgspec.UNSET:
+            found = _BARE.decode(line)
     except UNREADABLE:
         return line
     row = b"" if found.result is msgspec.UNSET else bytes(found.result)
     if row.startswith(b"{"):  # the structured trail has a word of its own under this name
-        return None if found.preview else row
+        return None if found.preview is True else row
     return line if found.lastrow is msgspec.UNSET and found.messages is msgspec.UNSET else None
 
 

@@ -182,6 +182,16 @@ def test_messages_and_previews_are_no_records() -> None:
     assert parse("splunk_audit", data).summary == {"records": 1, "events": 1, "rejects": 0, "duplicates": 0}
 
 
+@pytest.mark.parametrize(
+    "line", [{"messages": ["a"], "at": 1}, {"result": {"_raw": "x"}, "at": 1}, {"lastrow": True, "_time": "1748865600"}]
+)
+def test_a_line_of_another_log_with_the_same_words_is_not_dropped(line: dict[str, Any]) -> None:
+    data = json.dumps(line).encode() + b"\n" + answer(exported(SIGN_IN))
+    parsed = parse("splunk_audit", data)
+    assert (parsed.summary["records"], len(parsed.rejects) + parsed.summary["events"]) == (2, 2)
+    assert json.loads(FORMAT.split(data, whole=True).records[0]) == line
+
+
 def test_a_search_over_several_lines_is_one_event() -> None:
     text = audit("search", ", info=granted , search_id='1.2', search='search index=_*\n| stats count', autojoin='1'")
     parsed = parse("splunk_audit", f"{text}\n{SIGN_IN}\n".encode(), mode="flat")
