@@ -41,6 +41,8 @@ class Evidence:
             or (verdict == "unknown" and any(one["code"] == "not_collected" for one in reasons or []))
         }
         self._filled = _filled(lake, con, day)
+        mixed = [name for name, source in settings.sources.items() if not isinstance(source.format, str)]
+        self._formats = {name: _formats(lake, con, day, name) for name in mixed}
 
     def reason(self, rule: Rule) -> tuple[tuple[str, ...], str | None]:
         """The sources over which the rule was evaluated on the day, and why not over the others."""
@@ -67,6 +69,8 @@ class Evidence:
         """Why a source can show nothing to a selection of a rule."""
         if source in self._out:
             return self._out[source]
+        if base.format is not None and base.format not in self._formats.get(source, {base.format}):
+            return f"no event of {LOOKED_BACK} days is of the format {base.format}"
         # events of nobody must not add up; where each event is a hit, nobody is a group like any other
         groups = tuple(either(columns_in(sql)) for sql in base.groups.values()) if counting else ()
         counted = (either(columns_in(base.counted)),) if base.counted else ()
@@ -104,6 +108,13 @@ def _filled(lake: Lake, con: duckdb.DuckDBPyConnection, day: dt.date) -> dict[st
             if some:
                 held.add(column)
     return found
+
+
+def _formats(lake: Lake, con: duckdb.DuckDBPyConnection, day: dt.date, source: str) -> set[str]:
+    """The formats of a source's events, where it holds several systems' records."""
+    files = partition_files(lake, "events", day - (LOOKED_BACK - 1) * DAY, day, source)
+    query = "SELECT DISTINCT split_part(x_format, '/', 1) FROM read_parquet(?)"
+    return {name for (name,) in con.execute(query, [files]).fetchall()} if files else set()
 
 
 def row(rule: Rule, day: dt.date, n: int, used: tuple[str, ...], reason: str | None) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Envelope:
     """of a record's decoded fields, what a condition may ask for, such as `index`, `sourcetype`, `service`, `dataset`"""
     payload: Callable[[Mapping[str, Any]], bytes | None]
     """the other system's record as it stands in the store's; null where there is none, and the record is the store's own"""
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
     """all facts that there are, whether or not a record says them: a condition that asks for another one is refused"""
 
 

@@ -207,7 +207,7 @@ def check(kind: str, rules: Sequence[FormatRule]) -> None:
     known = formats.envelope(name).names
     for number, rule in enumerate(rules):
         for fact in rule.when or {}:
-            if known and fact not in known:
+            if fact not in known:
                 near = difflib.get_close_matches(fact, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"{name} has {', '.join(known)}"
                 raise UsageError(f"{number}.when.{fact}: is nothing that {name} says of a record, {hint}")

@@ -17,7 +17,9 @@ from audit_pipeline.detections.commands import find
 from audit_pipeline.detections.run import detect
 from audit_pipeline.errors import ConfigError, UserError
 from audit_pipeline.formats import indexing
+from audit_pipeline.formats.routed import OWN
 from audit_pipeline.lake.store import Lake
+from audit_pipeline.lake.views import connect
 from audit_pipeline.quality.completeness import assess
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources.collect import format_of
@@ -202,9 +204,11 @@ def test_a_condition_or_a_format_that_changes_makes_the_days_anew(world: Mixed, 
     assert changed.rows("SELECT x_format FROM events") == [("ecs/1",)]
 
 
-@pytest.mark.parametrize("name", ["ecs"])
+@pytest.mark.parametrize("name", ["datadog_audit", "ecs", "splunk_audit"])
 def test_an_envelope_names_its_facts_and_reads_any_record(name: str) -> None:
     envelope = formats.envelope(name)
+    assert name in OWN.values()
+    assert envelope.names
     records: list[dict[str, Any]] = [{"_source": [1]}, {"_source": {"event": "text", "message": 3}}, {"_raw": None}, {"attributes": []}, {"message": "\ud800"}]  # fmt: skip
     for fields in records:
         facts = envelope.facts(fields)
@@ -286,6 +290,57 @@ def test_rules_of_the_inner_formats_see_their_records_and_no_others(world: Mixed
     assert found[find(world.settings, EXEC).id]["n"] == 1
 
 
+def test_a_rule_whose_format_did_not_come_is_not_evaluated(world: Mixed) -> None:
+    world.put("page.json", page(of_trail(1)))
+    world.night(NOON + 15 * HOUR)
+    assess(world.settings, world.lake, DAY)
+    detect(world.settings, world.lake, DAY)
+    with connect(world.lake, tables=["rule_states"]) as con:
+        query = "SELECT state, reason FROM rule_states WHERE rule_id = ?"
+        told = con.execute(query, [find(world.settings, EXEC).id]).fetchall()
+    assert told == [("not_evaluated", f"{SOURCE}: no event of 7 days is of the format kubernetes_audit")]
+
+
 def test_a_rule_holds_by_its_own_test_events_where_a_list_names_its_format(world: Mixed) -> None:
     assert find(world.settings, EXEC).sources == (SOURCE,)
     assert [row["problems"] for row in commands.test(world.settings, EXEC)] == [[]]
+
+
+def _splunk(raw: str, n: int, sourcetype: str) -> bytes:
+    """A line of `search/jobs/export`."""
+    row = {"_bkt": "main~1~A", "_cd": f"1:{n}", "_raw": raw, "_time": f"{NOON:%Y-%m-%dT%H:%M:%S.000+00:00}", "index": "main", "sourcetype": sourcetype}  # fmt: skip
+    return json.dumps({"preview": False, "result": row}).encode() + b"\n"
+
+
+def test_rules_see_what_splunk_holds_of_other_systems(tmp_path: Path) -> None:
+    rules = ({"format": "splunk_audit"}, {"format": "cloudtrail", "when": {"sourcetype": "aws:cloudtrail*"}}, {"format": "linux_auth", "when": {"sourcetype": "linux_secure"}})  # fmt: skip
+    world = type("Splunk", (Mixed,), {"rules": rules})(tmp_path)
+    _bucket_rule(world.root)
+    wanted = record(1, requestParameters={"bucketName": "secret"}).decode()
+    lines = [_splunk(wanted, 1, "aws:cloudtrail"), _splunk(wanted, 2, "other"), _splunk(LINE, 3, "linux_secure"), _splunk(LINE, 4, "linux_secure")]  # fmt: skip
+    world.put("export.json", b"".join(lines))
+    world.night(NOON + 15 * HOUR)
+    assert world.rows("SELECT split_part(x_format, '/', 1), count(*) FROM events GROUP BY 1 ORDER BY 1") == [
+        ("cloudtrail", 1),
+        ("linux_auth", 2),
+        ("splunk_audit", 1),
+    ]
+    assess(world.settings, world.lake, DAY)
+    found = {row["rule_id"]: row for row in detect(world.settings, world.lake, DAY).to_pylist()}
+    assert (found[BUCKET]["n"], found[BUCKET]["group_key"]) == (1, '{"eventID":"e-1"}')
+
+
+def test_what_datadog_holds_of_other_systems(tmp_path: Path) -> None:
+    rules = ({"format": "datadog_audit"}, {"format": "kubernetes_audit", "when": {"source": "kubernetes.audit"}})
+    world = type("Datadog", (Mixed,), {"rules": rules})(tmp_path)
+    log = {"service": "apiserver", "tags": ["source:kubernetes.audit"], "timestamp": f"{NOON:%Y-%m-%dT%H:%M:%S.000Z}"}
+    message = [{"id": f"A{n}", "type": "log", "attributes": log | {"message": json.dumps(k8s(n))}} for n in range(3)]
+    other = {"id": "B", "type": "log", "attributes": log | {"tags": ["source:nginx"], "message": "GET /"}}
+    world.put("page.json", json.dumps({"data": [*message, other], "meta": {}}).encode())
+    world.night()
+    assert world.rows(
+        "SELECT split_part(x_format, '/', 1), class_uid, count(*) FROM events GROUP BY 1, 2 ORDER BY 1"
+    ) == [
+        ("datadog_audit", 0, 1),
+        ("kubernetes_audit", 6003, 3),
+    ]

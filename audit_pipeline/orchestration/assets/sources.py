@@ -10,6 +10,7 @@ import dagster as dg
 
 from audit_pipeline.errors import UserError
 from audit_pipeline.formats import indexing, unify
+from audit_pipeline.formats.routed import UNMATCHED
 from audit_pipeline.lake import manifest
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
@@ -115,23 +116,36 @@ def events_asset(settings: Settings, name: str) -> dg.AssetsDefinition:
                 "extra copies": built.duplicates,
                 "rejects": built.rejects,
                 "input hash": built.input_hash,
-                "most frequent": md.rows(_frequent(lake, name, context.partition_key)),
+                "most frequent": md.rows(_counted(lake, name, context.partition_key, _FREQUENT)),
+                **_formats(settings, lake, name, context.partition_key),
             }
         )
 
     return events
 
 
-def _frequent(lake: Lake, name: str, day: str) -> list[dict[str, object]]:
+_FREQUENT = (
+    "SELECT api_service_name AS service, api_operation AS operation, count(*) AS events, count(*) FILTER (status_id = 2) AS failed, "
+    "count(DISTINCT x_actor) AS actors FROM events WHERE x_source = ? GROUP BY ALL ORDER BY events DESC, service, operation LIMIT 10"
+)
+_FORMATS = "SELECT x_format AS format, count(*) AS events FROM events WHERE x_source = ? GROUP BY ALL ORDER BY format"
+
+
+def _formats(settings: Settings, lake: Lake, name: str, day: str) -> dict[str, Any]:
+    """Of a source with a list of formats: how many events each read, and how many records met no condition."""
+    if isinstance(settings.sources[name].format, str):
+        return {}
+    found = _counted(lake, name, day, _FORMATS)
+    unmatched = sum(int(str(row["events"])) for row in found if str(row["format"]).endswith(f" {UNMATCHED}"))
+    return {"formats": md.rows(found), "met no condition": unmatched}
+
+
+def _counted(lake: Lake, name: str, day: str, query: str) -> list[dict[str, object]]:
     import datetime as dt
 
     at = dt.date.fromisoformat(day)
     con = connect(lake, since=at, until=at, tables=["events"])
     try:
-        query = (
-            "SELECT api_service_name AS service, api_operation AS operation, count(*) AS events, count(*) FILTER (status_id = 2) AS failed, "
-            "count(DISTINCT x_actor) AS actors FROM events WHERE x_source = ? GROUP BY ALL ORDER BY events DESC, service, operation LIMIT 10"
-        )
         result = con.execute(query, [name])
         names = [column[0] for column in result.description or []]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
