@@ -107,9 +107,9 @@ def test_copies_deleted_before_they_were_read_are_said_for_good(tmp_path: Path) 
 def test_an_emptied_folder_is_said(tmp_path: Path) -> None:
     world = KubernetesWorld(tmp_path, http=False)
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     world.server.log.unlink()
-    world.night(THREE + DAY)
+    world.collect(THREE + DAY)
     assert unread(world) == [("2025-06-02T03:00:00Z", "2025-06-03T03:00:00Z")]
 
 
@@ -117,15 +117,15 @@ def test_deletion_of_what_was_read_is_no_loss_and_tells_the_horizon(tmp_path: Pa
     world = KubernetesWorld(tmp_path, maxbackup=1)
     for night in range(3):
         usual(world, f"a{night}", BEGIN + night * DAY)
-        world.night(THREE + night * DAY)
+        world.collect(THREE + night * DAY)
         kept = (2 * DAY - MINUTE).total_seconds() if night == 2 else None
         assert (unread(world), world.request().get("horizon_s")) == ([], kept)
         world.server.rotate()
         world.happen(f"b{night}", at=THREE + night * DAY + MINUTE)
-    world.night(THREE + 3 * DAY)
+    world.collect(THREE + 3 * DAY)
     assert (unread(world), world.request()["oldest"]) == ([], "2025-06-03T03:01:00Z")
     assert world.request()["horizon_s"] == (2 * DAY - MINUTE).total_seconds()
-    world.night(THREE + 4 * DAY)
+    world.collect(THREE + 4 * DAY)
     assert world.request()["horizon_s"] == (2 * DAY - MINUTE).total_seconds()
 
 
@@ -170,13 +170,13 @@ def test_a_copy_that_is_packed_between_listing_and_reading_is_taken_the_next_tim
 
 def test_a_copy_that_is_deleted_between_listing_and_reading_is_lost_and_said(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     world.happen("b", at=THREE + HOUR)
     copy = world.server.rotate()
     world.happen("c", at=THREE + 20 * HOUR)
     world.listed = lambda: copy.unlink(missing_ok=True)
-    assert codes(world.night(THREE + DAY)) == ["source_partial"] * 2  # a line is short, and a file is gone
-    world.night(THREE + DAY + HOUR)
+    assert codes(world.collect(THREE + DAY)) == ["source_partial"] * 2  # a line is short, and a file is gone
+    world.collect(THREE + DAY + HOUR)
     assert ("2025-06-02T03:00:00Z", "2025-06-02T23:00:00Z") in unread(world)
 
 
@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_opened_is_not_taken_for_deleted(
     usual(world, "a", BEGIN)
     world.server.rotate()
     world.happen("b", at=THREE - HOUR)
-    world.night(THREE)
+    world.collect(THREE)
     (copy,), first = world.server.copies(), _kubernetes_log._first
 
     def refused(file: Any) -> Any:
@@ -198,9 +198,9 @@ def test_a_file_that_cannot_be_opened_is_not_taken_for_deleted(
     world.happen("c", at=THREE + 20 * HOUR)
     with monkeypatch.context() as patch:
         patch.setattr(_kubernetes_log, "_first", refused)
-        got = world.night(THREE + DAY)
+        got = world.collect(THREE + DAY)
         assert (codes(got), unread(world), "checkpoint" in world.request()) == (["source_partial"], [], False)
-    assert (world.night(THREE + DAY + HOUR).remarks, unread(world)) == ([], [])
+    assert (world.collect(THREE + DAY + HOUR).remarks, unread(world)) == ([], [])
 
 
 def test_a_pipe_among_the_files_is_named_and_not_waited_for(world: KubernetesWorld) -> None:
@@ -329,26 +329,26 @@ def test_a_restart_alone_lowers_no_day(world: KubernetesWorld) -> None:
 
 def test_a_new_process_has_no_fewer_lines_than_it_counts(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     world.server.now = THREE + HOUR
     world.server.restart()
     usual(world, "b", BEGIN + DAY + 4 * HOUR, 40)
     world.server.events += 6
-    assert sorted(codes(world.night(THREE + DAY))) == ["restarted", "source_partial"]
-    world.night(THREE + 2 * DAY)
+    assert sorted(codes(world.collect(THREE + DAY))) == ["restarted", "source_partial"]
+    world.collect(THREE + 2 * DAY)
     assert unread(world) == [("2025-06-02T03:00:00Z", "2025-06-03T03:00:00Z")]
 
 
 def test_another_server_behind_the_address_is_named(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     own = (world.server.started, world.server.events)
     usual(world, "b", BEGIN + DAY)
     world.server.started, world.server.events = BEGIN - 30 * DAY, 99_999
-    got = world.night(THREE + DAY)
+    got = world.collect(THREE + DAY)
     assert (codes(got), "load balancer" in got.remarks[0].detail, "counters" in world.request()) == (["source_partial"], True, False)  # fmt: skip
     world.server.started, world.server.events = own[0], own[1] + 70
-    assert (world.night(THREE + 2 * DAY).remarks, unread(world)) == ([], [])
+    assert (world.collect(THREE + 2 * DAY).remarks, unread(world)) == ([], [])
 
 
 def test_two_servers_in_turns_are_noticed_within_one_collection(world: KubernetesWorld) -> None:
@@ -363,27 +363,27 @@ def test_two_servers_in_turns_are_noticed_within_one_collection(world: Kubernete
 
 def test_fewer_lines_than_events_are_a_remark_and_then_lost(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     usual(world, "b", BEGIN + DAY)
     world.server.events += 5
-    got = world.night(THREE + DAY)
+    got = world.collect(THREE + DAY)
     assert (codes(got), unread(world)) == (["source_partial"], [])
     assert "5 events more than its log has" in got.remarks[0].detail
     usual(world, "c", BEGIN + 2 * DAY)
-    got = world.night(THREE + 2 * DAY)
+    got = world.collect(THREE + 2 * DAY)
     assert (got.remarks, unread(world)) == ([], [("2025-06-02T03:00:00Z", "2025-06-03T03:00:00Z")])
     usual(world, "d", BEGIN + 3 * DAY)
-    assert (world.night(THREE + 3 * DAY).remarks, unread(world)) == ([], [])
+    assert (world.collect(THREE + 3 * DAY).remarks, unread(world)) == ([], [])
 
 
 def test_events_that_were_only_queued_are_no_loss(world: KubernetesWorld) -> None:
     usual(world, "a", BEGIN)
-    world.night(THREE)
+    world.collect(THREE)
     world.server.events += 3
-    assert codes(world.night(THREE + DAY)) == ["source_partial"]
+    assert codes(world.collect(THREE + DAY)) == ["source_partial"]
     world.server.events -= 3
     world.happen("q1", "q2", "q3", at=THREE + DAY - MINUTE)
-    assert (world.night(THREE + DAY + HOUR).remarks, unread(world)) == ([], [])
+    assert (world.collect(THREE + DAY + HOUR).remarks, unread(world)) == ([], [])
 
 
 def test_lines_of_a_packed_copy_count(tmp_path: Path) -> None:
