@@ -26,8 +26,8 @@ from audit_pipeline.sources.http import Answer, Http, RefusedError, TooLargeErro
 Kind = Literal["audit", "logs"]
 Tier = Literal["indexes", "online-archives", "flex"]
 SMALLEST_PAGE = 10
-MAX_BEGUN_ANEW = 20
-"""Cursors that may expire in one collection."""
+MAX_STUCK = 5
+"""Cursors that may expire one after the other without an event of a later second in between."""
 FEW = 3
 """Tries of what no event depends on."""
 SHARED = dt.timedelta(seconds=1)
@@ -149,13 +149,14 @@ class Api:
         Raises:
             SourceError: it cannot be read to the end.
         """
-        start, cursor, seen = low - SHARED, None, None
+        start, cursor, seen, stuck = low - SHARED, None, None, 0
         while True:
             try:
                 page = self._page(part, start, high, cursor)
             except (RefusedError, TooLargeError) as error:
-                self._may_begin_anew(error, cursor)
-                start, cursor = max(start, (seen or start) - SHARED), None
+                self._may_begin_anew(error, cursor, stuck)
+                anew = max(start, (seen or start) - SHARED)
+                start, cursor, stuck = anew, None, stuck + 1 if anew == start else 0
                 continue
             yield page
             if not page.events or page.after is None:
@@ -164,13 +165,13 @@ class Api:
                 raise SourceError(f"{part.name}: the cursor does not move, the same page would come for ever. Is a proxy in between?")  # fmt: skip
             cursor, seen = page.after, page.newest or seen
 
-    def _may_begin_anew(self, error: RefusedError | TooLargeError, cursor: str | None) -> None:
+    def _may_begin_anew(self, error: RefusedError | TooLargeError, cursor: str | None, stuck: int) -> None:
         """A cursor that is refused has expired; a page that is too large is asked for in smaller ones, which an old cursor does not know."""
         if isinstance(error, TooLargeError) and self._limit > SMALLEST_PAGE:
             self._limit = max(SMALLEST_PAGE, self._limit // 2)
             return
         expired = isinstance(error, RefusedError) and cursor is not None
-        if not expired or self.begun_anew >= MAX_BEGUN_ANEW:
+        if not expired or stuck >= MAX_STUCK:
             raise error
         self.begun_anew += 1
 
@@ -194,7 +195,7 @@ class Api:
 
     def edge(self, part: Part, sort: Literal["timestamp", "-timestamp"], now: dt.datetime) -> Edge:
         """The oldest (`timestamp`) or newest (`-timestamp`) event, of those that should be kept."""
-        body = {"filter": self._filter(part, now - self._settings.kept, now + DAY), "sort": sort, "page": {"limit": 1}}
+        body = {"filter": self._filter(part, now - self._settings.kept, now), "sort": sort, "page": {"limit": 1}}
         answer = self._http.request("POST", part.path, body=body)
         events = _events(part, answer.data)
         return Edge(moment_of(events[0]) if events else None, answer.date, not trouble_of(answer.data))

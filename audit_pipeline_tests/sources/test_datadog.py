@@ -219,6 +219,21 @@ def test_an_expired_cursor_is_begun_anew_and_nothing_is_missed(tmp_path: Path) -
     assert request_of(world)["begun_anew"] == 3
 
 
+def test_cursors_that_expire_after_each_page_still_lead_on(tmp_path: Path) -> None:
+    world = DatadogWorld(tmp_path, page_limit=20, window="1d")
+    world.datadog.events = [event(n, BEGIN + HOUR + n * MINUTE) for n in range(700)]
+    world.before = lambda kind: world.datadog.plan.append(("page", "expired")) if kind == "page" and world.asked["page"] % 2 == 0 and world.asked["page"] <= 60 else None  # fmt: skip
+    assert world.collect(THREE).remarks == []
+    assert (len(received(world)), request_of(world)["begun_anew"] == 30) == (700, True)
+
+
+def test_cursors_that_expire_within_one_second_end(tmp_path: Path) -> None:
+    world = DatadogWorld(tmp_path, page_limit=20)
+    world.datadog.events = [event(n, BEGIN + HOUR) for n in range(100)]
+    world.before = lambda kind: world.datadog.plan.append(("page", "expired")) if kind == "page" else None
+    assert "page.cursor" in (world.collect(THREE).failed or "")
+
+
 def test_a_first_page_that_is_refused_is_no_expired_cursor(tmp_path: Path) -> None:
     world = DatadogWorld(tmp_path, reads=["logs"], storage_tiers=["online-archives"])
     assert "storage tier online-archives is not enabled" in (world.collect(THREE).failed or "")
