@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from audit_pipeline import formats
 from audit_pipeline.clock import UTC
@@ -344,3 +345,14 @@ def test_what_datadog_holds_of_other_systems(tmp_path: Path) -> None:
         ("datadog_audit", 0, 1),
         ("kubernetes_audit", 6003, 3),
     ]
+
+
+@pytest.mark.parametrize("page_", ["add-a-format.md", "sources/elasticsearch.md"])
+def test_the_lists_of_the_guides_can_be_used(page_: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/how-to" / page_).read_text(encoding="utf-8")
+    (block,) = [part for part in text.split("```yaml\n")[1:] if "when: {index" in part]
+    data = yaml.safe_load(block.partition("```")[0])
+    rules = data["format"] if "format" in data else data["sources"]["elastic_audit"]["format"]
+    form = format_of(_settings("elasticsearch", rules, tmp_path), "store")
+    (part,) = form.parts([json.dumps(of_k8s(1)).encode()])  # type: ignore[attr-defined]
+    assert part.reading.label == "kubernetes_audit/1"
