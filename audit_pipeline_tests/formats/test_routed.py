@@ -231,7 +231,7 @@ def test_a_data_stream_s_own_index_has_the_stream_s_name(index: str, want: str) 
 
 
 def _settings(kind: str, form: Any, tmp_path: Path) -> Settings:
-    text = json.dumps({"start": "2025-06-01", "sources": {"store": {"type": kind, "format": form, "paths": ["*"]}}})
+    text = json.dumps({"start": "2025-06-01", "sources": {"store": {"type": kind, "format": form, "options": {} if kind == "files" else {"index": "*"}}}})  # fmt: skip
     return Settings.from_text(text, tmp_path / "pipeline.yaml")
 
 
