@@ -182,9 +182,8 @@ class _Life(TrailWorld):
 
 
 _NEW = cloudtrail.CloudTrailSource._new
-_COLLECT = cloudtrail.CloudTrailSource.collect
+_REQUEST = cloudtrail.CloudTrailSource._request
 _WRONG = _cloudtrail_days.Days._wrong
-_FIND = Place.find
 
 
 def _after_the_last(self: Any, asking: Any, logs: list[Stored], received: Any) -> Iterator[Any]:
@@ -197,12 +196,10 @@ def _by_key(self: Any, asking: Any, logs: list[Stored], received: Any) -> Iterat
     return _NEW(self, asking, [one for one in logs if one.key not in keys], received)
 
 
-def _early(self: Any, collection: Any) -> Iterator[Any]:
+def _early(self: Any, asking: Any, found: Any) -> dict[str, Any]:
     """The checkpoint is set as soon as the window is known."""
-    for n, item in enumerate(_COLLECT(self, collection)):
-        if n == 0:
-            collection.request["checkpoint"] = collection.request["to"]
-        yield item
+    request: dict[str, Any] = _REQUEST(self, asking, found)
+    return {**request, "checkpoint": request["to"]}
 
 
 def _shrugged(self: Any, detail: str) -> None:
@@ -216,7 +213,7 @@ class _CloudTrail(Case):
     mutants: ClassVar[Mapping[str, Mutant]] = {
         "start after the last key": (cloudtrail.CloudTrailSource, "_new", _after_the_last),
         "etag ignored": (cloudtrail.CloudTrailSource, "_new", _by_key),
-        "checkpoint too early": (cloudtrail.CloudTrailSource, "collect", _early),
+        "checkpoint too early": (cloudtrail.CloudTrailSource, "_request", _early),
         "refusal ignored": (_cloudtrail_asking.Asking, "trouble", _shrugged),
         "missing file not noticed": (_cloudtrail_days.Days, "_wrong", lambda self, key, parts, received, **how: bool(received.hashes.get(key)) and _WRONG(self, key, parts, received, **how)),
         "hashes not compared": (_cloudtrail_days.Days, "_wrong", lambda self, key, parts, received, **how: not received.hashes.get(key) and _WRONG(self, key, parts, received, **how)),

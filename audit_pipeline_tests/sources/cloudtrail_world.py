@@ -39,11 +39,10 @@ class TrailWorld(World):
         return source_of(self.settings, self.source)
 
     def hours(self, n: int, *, digests: bool = True) -> None:
-        """So many hours go by: a file in each quarter, with an event of just before; at the end of each hour its digest."""
+        """So many hours go by: a file at the end of each, with an event of each quarter; and its digest."""
         for _ in range(n):
-            for k in range(4):
-                at = self.trail.since + (k * 15 + 10) * MINUTE
-                self.trail.deliver(at, event(f"e-{at:%d%H%M}", at - 5 * MINUTE))
+            times = [self.trail.since + (k * 15 + 5) * MINUTE for k in range(4)]
+            self.trail.deliver(self.trail.since + 55 * MINUTE, *(event(f"e-{at:%d%H%M}", at) for at in times))
             if digests:
                 self.trail.digest()
             else:
