@@ -22,11 +22,12 @@ from audit_pipeline.lake import manifest, raw
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import _kubernetes_log
-from audit_pipeline.sources._kubernetes_probe import left_out
+from audit_pipeline.sources._kubernetes_probe import ROLES, left_out
 from audit_pipeline.sources.collect import Collected, source_of
 from audit_pipeline_tests.sources.kubernetes_world import KubernetesWorld
 from audit_pipeline_tests.sources.lives import BEGIN, DAY, HOUR, KilledError
 from audit_pipeline_tests.stubs.kubernetes import SECRET, event
+from audit_pipeline_tests.test_docs import blocks
 
 MINUTE = dt.timedelta(minutes=1)
 THREE = BEGIN + DAY + 3 * HOUR
@@ -580,6 +581,14 @@ def test_check_names_what_is_lacking(tmp_path: Path, change: Callable[[Any], obj
 def test_what_a_policy_leaves_out(rules: str, expected: list[tuple[str, bool]]) -> None:
     """The first rule that matches decides; what none matches is not logged."""
     assert left_out(yaml.safe_load(f"rules: {rules}")) == expected
+
+
+def test_the_how_to_grants_what_check_asks_for_and_its_configuration_loads() -> None:
+    manifests, configuration = blocks("how-to/sources/kubernetes.md", "yaml")
+    granted = {one["kind"]: one["rules"] for one in yaml.safe_load_all(manifests) if "rules" in one}
+    asked = [yaml.safe_load(f"{{{part}}}") for part in ROLES.split("; ")]
+    assert {one["kind"].split()[0]: one["rules"] for one in asked} == granted
+    assert Settings.model_validate({"start": BEGIN.date()} | yaml.safe_load(configuration)).sources["cluster_a"].type == "kubernetes"  # fmt: skip
 
 
 def test_the_secret_is_in_no_output(world: KubernetesWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
