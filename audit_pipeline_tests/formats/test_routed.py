@@ -278,11 +278,12 @@ def _bucket_rule(root: Path) -> None:
 
 
 def test_rules_of_the_inner_formats_see_their_records_and_no_others(world: Mixed) -> None:
-    """A shell in a pod, and a field that only CloudTrail's own record has; the same words in a record of no known system are nothing."""
+    """A shell in a pod, and a field that only CloudTrail's own record has; the same words in records of other systems are nothing."""
     _bucket_rule(world.root)
     wanted = record(1, requestParameters={"bucketName": "secret"})
     other = stored(9, {"requestParameters": {"bucketName": "secret"}, "event": {"dataset": "other"}})
-    world.put("page.json", page(of_k8s(1), of_trail(1, wanted), of_trail(2), other))
+    refused = k8s(5, responseStatus={"code": 403}, requestParameters={"bucketName": "secret"})
+    world.put("page.json", page(of_k8s(1), of_k8s(5, refused), of_trail(1, wanted), of_trail(2), other))
     world.night(NOON + 15 * HOUR)
     assess(world.settings, world.lake, DAY)
     found = {row["rule_id"]: row for row in detect(world.settings, world.lake, DAY).to_pylist()}
