@@ -67,6 +67,8 @@ class _Life(TrailWorld):
         self._records: dict[str, list[bytes]] = {}
         self._planned: list[tuple[str, int]] = []
         self._delay = 0
+        self._empties = self._rng.random() < 0.5
+        """whether what is gone leaves an empty file"""
         self._due: list[tuple[dt.datetime, str, bytes, Mapping[str, str]]] = []
 
     def ask(self, kind: str) -> None:
@@ -99,7 +101,7 @@ class _Life(TrailWorld):
         for number, found in enumerate(groups.values()):
             ahead.append((found.at, number, partial(self._deliver, found)))
             if found.gone is not None:
-                ahead.append((found.gone, number, partial(self._forget, found, empties=self._rng.random() < 0.5)))
+                ahead.append((found.gone, number, partial(self._forget, found)))
         last = max(found.at for found in groups.values())
         if last > JUDGED:
             ahead += [(JUDGED + n * HOUR, -1, self._digest) for n in range((last + 2 * DAY - JUDGED) // HOUR)]
@@ -128,11 +130,11 @@ class _Life(TrailWorld):
         assert at is not None
         return at
 
-    def _forget(self, found: _Delivery, *, empties: bool) -> None:
+    def _forget(self, found: _Delivery) -> None:
         """Deleted, or emptied in place."""
         if found.key is None or not (self.folder.root / found.key).exists():
             return
-        if empties:
+        if self._empties:
             self.fired["emptied in place"] += 1
             self.folder.put(found.key, gzip.compress(b'{"Records":[]}', mtime=0), {}, self.now)
         else:
