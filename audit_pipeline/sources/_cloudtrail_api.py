@@ -120,7 +120,8 @@ class Api:
                 from botocore.session import Session  # type: ignore[import-untyped]
             except ImportError as error:
                 raise SourceError("AWS's APIs are asked by botocore, which is not installed: install audit-pipeline[s3].") from error  # fmt: skip
-            endpoint = self._storage.get("endpoint_url") if service == "s3" else None
+            given = self._storage.get("endpoint_url") or (self._storage.get("client_kwargs") or {}).get("endpoint_url")
+            endpoint = given if service == "s3" else None
             config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=10, read_timeout=30)
             try:
                 session = Session(profile=self._storage.get("profile"))

@@ -74,6 +74,15 @@ class DeniedError(SourceError):
     """A place or object that may not be read."""
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What a store that cannot be reached raises: the vendor's client has errors of its own for it."""
+    try:
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    except ImportError:
+        return (OSError,)
+    return (OSError, BotoCoreError)
+
+
 class Place:
     """A bucket with or without prefix, or a folder."""
 
@@ -129,14 +138,14 @@ class Place:
             return bytes(self._fs.cat_file(f"{self._root}/{key}"))
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except _failures() as error:
             raise _failed(self._shown(key), error) from error
 
     def find(self, key: str) -> Stored | None:
         """An object by its key; null where there is none, or none that may be seen."""
         try:
             return _stored(key, self._fs.info(f"{self._root}/{key}"))
-        except OSError:
+        except _failures():
             return None
 
     def read_all(self, objects: Iterable[Stored]) -> Iterator[tuple[Stored, bytes | OSError]]:
@@ -166,8 +175,8 @@ class Place:
     def _one(self, key: str) -> bytes | OSError:
         try:
             return bytes(self._fs.cat_file(f"{self._root}/{key}"))
-        except OSError as error:
-            return error
+        except _failures() as error:
+            return error if isinstance(error, OSError) else OSError(str(error))
 
     def metadata(self, key: str) -> dict[str, str]:
         """The object's own metadata, by names in lower case; empty where there is none (in a folder: no file beside it)."""
@@ -181,7 +190,7 @@ class Place:
             return {}
         except ValueError as error:
             raise SourceError(f"{self._shown(key)}{METADATA}: is no JSON ({error}): write it anew with `aws s3api head-object`.") from error  # fmt: skip
-        except OSError as error:
+        except _failures() as error:
             raise _failed(self._shown(key), error) from error
         return {str(name).lower(): str(value) for name, value in found.items()}
 
@@ -194,17 +203,18 @@ class Place:
             return list(self._fs.ls(path, detail=True))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except OSError as error:
+        except _failures() as error:
             raise _failed(self._shown(key), error) from error
 
     def _shown(self, key: str) -> str:
         return f"{self.url}/{key}" if key else self.url
 
 
-def _failed(where: str, error: OSError) -> SourceError:
+def _failed(where: str, error: Exception) -> SourceError:
     if isinstance(error, PermissionError):
         return DeniedError(f"{where}: may not be read ({error.strerror or error}). Grant s3:ListBucket on the bucket and s3:GetObject on its objects, or the right to read the folder.")  # fmt: skip
-    return SourceError(f"{where}: cannot be read ({error.strerror or error}).")
+    said = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return SourceError(f"{where}: cannot be read ({said}). Check the network, and the credentials in environment or profile.")  # fmt: skip
 
 
 def _stored(key: str, info: dict[str, Any]) -> Stored:

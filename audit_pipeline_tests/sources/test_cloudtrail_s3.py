@@ -193,6 +193,23 @@ def test_a_bucket_that_is_not_there_is_silent_or_failed(bucket: _Bucket) -> None
     assert [remark.code for remark in got.remarks if remark.code != "future"] in (["silent"], ["collection_failed"])
 
 
+@pytest.mark.parametrize("lacking", ["server", "credentials"])
+def test_a_store_that_cannot_be_asked_is_a_failed_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.delenv(name, raising=False) if lacking == "credentials" else patch.setenv(name, "test")
+        world = TrailWorld(tmp_path, url=f"s3://nobody-{lacking}", public_keys=None, storage={"skip_instance_cache": True})  # fmt: skip
+        got = world.collect(BEGIN + DAY + 3 * HOUR)
+        (probe,) = source_of(world.settings, world.source).probe()
+    assert got.failed is not None
+    assert f"s3://nobody-{lacking}/AWSLogs: cannot be read" in got.failed
+    assert (probe.what, probe.ok) == ("reach", False)
+
+
 def _exe() -> str:
     found = os.environ.get("AWSCLI_EXE") or shutil.which("aws")
     if not found:
