@@ -19,6 +19,7 @@ from audit_pipeline.lake import manifest
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import get, http, splunk
+from audit_pipeline.sources._splunk import read_export
 from audit_pipeline.sources.collect import Collected
 from audit_pipeline_tests.sources.lives import BEGIN, DAY, SOURCE
 from audit_pipeline_tests.sources.splunk_world import SplunkWorld, event
@@ -188,6 +189,14 @@ def test_a_row_sent_twice_is_one_event(world: SplunkWorld) -> None:
     world.night(THREE)
     assert (world.fired, world.uids()) == ({"again": 3}, names)
     assert world.rows("SELECT sum(x_duplicates)::INT FROM events") == [(2,)]  # the first window holds nothing
+
+
+def test_rows_of_a_wrong_content_type_are_no_answer() -> None:
+    """Such as a page of a proxy that was stored with the right words in it."""
+    whole = b'{"preview":false,"lastrow":true,"result":{"day":"1"}}\n'
+    assert len(read_export("application/json", whole).rows) == 1
+    with pytest.raises(http.PassingError, match="text/html"):
+        read_export("text/html", whole)
 
 
 def test_an_old_server_is_asked_by_its_own_path_and_asked_twice_only_once(world: SplunkWorld) -> None:

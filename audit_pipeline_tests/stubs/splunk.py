@@ -59,6 +59,7 @@ READER = {"username": "audit_reader", "roles": ["audit_reader"], "capabilities":
 ROLES: dict[str, dict[str, Any]] = {
     "admin": {"capabilities": ["search", "indexes_edit", "edit_tcp"], "imported_capabilities": [], "srchIndexesAllowed": ["*", "_*"], "imported_srchIndexesAllowed": [], "srchFilter": ""},
     "can_delete": {"capabilities": ["delete_by_keyword"], "imported_capabilities": ["search"], "srchIndexesAllowed": [], "imported_srchIndexesAllowed": "_*", "srchFilter": ""},
+    "elsewhere": {"capabilities": ["search", "delete_by_keyword"], "imported_capabilities": [], "srchIndexesAllowed": ["main"], "imported_srchIndexesAllowed": [], "srchFilter": ""},
     "user": {"capabilities": ["search"], "imported_capabilities": [], "srchIndexesAllowed": ["*"], "imported_srchIndexesAllowed": [], "srchFilter": ""},
     "ops": {"capabilities": ["search"], "imported_capabilities": [], "srchIndexesAllowed": ["_audit"], "imported_srchIndexesAllowed": [], "srchFilter": "user!=ann"},
     "audit_reader": {"capabilities": ["search"], "imported_capabilities": [], "srchIndexesAllowed": ["_audit"], "imported_srchIndexesAllowed": [], "srchFilter": "", "srchTimeWin": -1, "srchTimeEarliest": -1},
