@@ -204,7 +204,9 @@ class CloudTrailSource:
         yield from self._new(asking, logs, received)
         if self._options.digests:
             chain = self._chain(asking, scope, digests, received)
-            late = (self._place.find(key) for key in asking.days.lacking(chain, received))
+            late = (
+                self._place.find(key) for key in asking.days.lacking(chain, received) if key not in received.refused
+            )
             yield from self._new(asking, [one for one in late if one is not None], received)
             asking.days.add(scope, chain, logs, received, known=str(scope) in asking.past.digests)
 
@@ -233,6 +235,7 @@ class CloudTrailSource:
             if isinstance(data, bytes):
                 digest, _ = content_hash(data)
                 received.hashes[one.key].add(digest)
+                asking.past.known.add((one.key, one.etag))
                 yield Item(data, _with(member, inflated_sha256=digest))
             elif not isinstance(data, FileNotFoundError):  # deleted since it was listed: a digest names it
                 received.refused.add(one.key)

@@ -159,6 +159,8 @@ def test_what_is_wrong_is_named_and_lasts(world: TrailWorld, name: str) -> None:
     spoil(world)
     got = world.night(2)
     assert any(said in detail and "AWSLogs/" in detail and "2025-06-0" in detail for detail in _details(got)), _details(got)  # fmt: skip
+    names = [member.name for member in taken(got)]
+    assert len(names) == len(set(names)), "what is wrong is taken once"
     verdict, reasons = world.verdict(JUDGED)
     assert (verdict, said in reasons["source_partial"]) == ("partial", True)
     again = world.collect(BEGIN + 3 * DAY + 5 * HOUR)
