@@ -64,7 +64,7 @@ def _unwrapped(line: bytes) -> bytes | None:
     except UNREADABLE:
         return line
     row = b"" if found.result is msgspec.UNSET else bytes(found.result)
-    if row.startswith(b"{"):  # the structured trail has a word of its own under this name
+    if row.startswith(b"{"):  # a row is an object; any other `result` is a word of the line's own
         return None if found.preview is True else row
     return line if found.lastrow is msgspec.UNSET and found.messages is msgspec.UNSET else None
 

@@ -183,7 +183,13 @@ def test_messages_and_previews_are_no_records() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [{"messages": ["a"], "at": 1}, {"result": {"_raw": "x"}, "at": 1}, {"lastrow": True, "_time": "1748865600"}]
+    "line",
+    [
+        {"messages": ["a"], "at": 1},
+        {"result": {"_raw": "x"}, "at": 1},
+        {"result": "success"},
+        {"lastrow": True, "_time": "1748865600"},
+    ],
 )
 def test_a_line_of_another_log_with_the_same_words_is_not_dropped(line: dict[str, Any]) -> None:
     data = json.dumps(line).encode() + b"\n" + answer(exported(SIGN_IN))
