@@ -30,7 +30,8 @@ Options = SearchSettings
 BLOCK = """\
   NAME:
     type: TYPE
-    format: ecs                    # documents in the Elastic Common Schema
+    format: ecs                    # documents in the Elastic Common Schema; where other systems' logs lie in the index, a list such as
+    # [{format: kubernetes_audit, when: {index: "k8s-audit-*"}}, {format: ecs}]
     http:
       url: https://search.example.com:9200   # change this
       auth:                        # one of api_key, bearer, or username with password; a secret is read from env: NAME or file: PATH

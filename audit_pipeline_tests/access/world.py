@@ -41,8 +41,8 @@ class Keeping:
 
     def whole(self, source: str, day: dt.date, horizon: dt.timedelta | None = None, **request: Any) -> Entry:
         """A collection that read everything up to its time."""
-        known = {} if horizon is None else {"horizon_s": horizon.total_seconds()}
-        return self.entry(source, day, checkpoint=rfc3339(self.settings.as_of(day)), **known, **request)
+        known = request if horizon is None else request | {"horizon_s": horizon.total_seconds()}
+        return self.entry(source, day, checkpoint=rfc3339(self.settings.as_of(day)), **known)
 
 
 def approval(principal: str, *rights: str, source: str = "*", until: dt.date = FIRST + 30 * DAY) -> dict[str, Any]:

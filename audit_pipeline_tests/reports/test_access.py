@@ -65,7 +65,9 @@ def test_unapproved_and_new_rights_come_first_and_what_went_is_counted(company: 
     listed(company, approval("role:*", "read", until=LAST))
     days(company, [AUDITOR, ["role:ops", "write", "x"]], [AUDITOR, EVE])
     read = section(company)
-    assert "One of three sources shows who may do what to its logs. One principal has rights that nobody approved." in read
+    assert (
+        "One of three sources shows who may do what to its logs. One principal has rights that nobody approved." in read
+    )
     assert f"One principal with a new right and one right gone since {LAST - DAY}" in read
     assert read.index("user:eve.adams") < read.index("role:auditor")
     assert "does not show it" in read
