@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from audit_pipeline.clock import DAY, rfc3339
-from audit_pipeline.demo import application, kubernetes, linux
+from audit_pipeline.demo import application, gateway, hoop, kubernetes, linux
 from audit_pipeline.demo.cases import TESTER_ADDRESS
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.files import moment
@@ -76,6 +76,14 @@ _OTHERS = """\
     format: app_requests           # formats/app_requests.yaml says what the keys mean
     paths: ["logs/app/*.jsonl.gz"]
     team: shop
+  hoop:
+    type: hoop                     # collected over HTTP; the demo answers for the gateway itself, while it runs and no longer
+    format: hoop
+    http:
+      url: {url}
+      auth: {{bearer: {{file: {key}}}}}
+      budget: 10s                  # of a real gateway: minutes
+    team: identity
 """
 _SCOPE = """\
 # Which systems each framework is asked about; without this file every control is `not_evaluated`.
@@ -124,7 +132,7 @@ _WHERE = """\
 """
 
 
-def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: Plot | None = None) -> Path:
+def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: Plot | None = None, url: str = f"http://127.0.0.1:{gateway.PORT}") -> Path:  # fmt: skip
     """Write `root/pipeline.yaml` and what it names for the company of `seed`, replacing what is there.
 
     Args:
@@ -132,6 +140,7 @@ def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: P
         start: first day of the logs.
         seed: the one given to them; by default that of the logs already in `root`, else 7.
         plot: what happens in these days, as `sources.make` gave it; without one there is CloudTrail alone.
+        url: where the demo's hoop.dev gateway answers.
 
     Returns:
         The path of `pipeline.yaml`.
@@ -151,8 +160,9 @@ def write_config(root: Path, *, start: dt.date, seed: int | None = None, plot: P
         expires = start + dt.timedelta(days=365)
         _write(root / "noise" / "health_checks.yaml", _NOISE.format(created=start, expires=expires, sources=", ".join(sources[1::2]), where=_WHERE))  # fmt: skip
         _announce(root, plot)
+        (root / gateway.KEY_FILE).write_text(gateway.KEY + "\n", encoding="utf-8")
     file = root / CONFIG
-    file.write_text(_template(start, wide=wide), encoding="utf-8")
+    file.write_text(_template(start, url, wide=wide), encoding="utf-8")
     return file
 
 
@@ -166,16 +176,16 @@ def _announce(root: Path, plot: Plot | None) -> None:
 
 
 def _sources(*, wide: bool) -> list[str]:
-    return [SOURCE, kubernetes.NAME, linux.NAME, application.NAME] if wide else [SOURCE]
+    return [SOURCE, kubernetes.NAME, linux.NAME, application.NAME, hoop.NAME] if wide else [SOURCE]
 
 
-def _template(start: dt.date, *, wide: bool) -> str:
+def _template(start: dt.date, url: str, *, wide: bool) -> str:
     owned = {
         "cloud": '"source:kubernetes", ',
-        "identity": '"source:linux", ',
+        "identity": '"source:linux", "source:hoop", ',
         "shop": '"source:app", ',
     }
-    others = _OTHERS.format(hosts=", ".join(HOSTS))
+    others = _OTHERS.format(hosts=", ".join(HOSTS), url=url, key=gateway.KEY_FILE)
     return _TEMPLATE.format(
         start=start.isoformat(), others=others if wide else "", **(owned if wide else dict.fromkeys(owned, ""))
     )
@@ -221,6 +231,7 @@ def _identities(company: Company, plot: Plot | None) -> list[tuple[str, ...]]:
     found += [row(SOURCE, p.account, p.account, p.person, p.role, p.kind, p.zone, p.team) for p in plot.cases.strangers]
     found += [row(kubernetes.NAME, p.account, p.account, p.person, p.role, p.kind, p.zone, p.team) for p in kubernetes.people_of(company)]  # fmt: skip
     found += [row(linux.NAME, linux.account_of(p), p.account, p.person, p.role, p.kind, p.zone, p.team) for p in linux.people_of(company)]  # fmt: skip
+    found += [row(hoop.NAME, hoop.mail_of(p), p.account, p.person, p.role, p.kind, p.zone, p.team) for p in [*hoop.people_of(company), *hoop.admins_of(company)]]  # fmt: skip
     keeper = next(person for person in company.people if person.team in ("cloud", "platform")).person
     machines = [(kubernetes.NAME, user, "shop" if ":shop:" in user else "cloud") for user in kubernetes.machine_users()]
     machines += [(linux.NAME, "root", "cloud"), (linux.NAME, "backup", "cloud")]

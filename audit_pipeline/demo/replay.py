@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock
 from audit_pipeline.demo.company import Company
+from audit_pipeline.demo.gateway import Gateway, served
 from audit_pipeline.demo.people import People
 from audit_pipeline.demo.plot import ORDINARY_DAYS, Plot
 from audit_pipeline.errors import UsageError
@@ -47,12 +48,14 @@ def replay(folder: Path, *, days: int, end: dt.date | None, seed: int, events: i
     started = time.monotonic()
     _empty(folder)
     say(
-        f"A synthetic company's CloudTrail, Kubernetes, Linux and application logs, {first} to {last}, replayed night by night ({SIMULATED_NOTE})."
+        f"A synthetic company's CloudTrail, Kubernetes, Linux, application and hoop.dev logs, {first} to {last}, replayed night by night ({SIMULATED_NOTE})."
     )
-    config, plot = _make(folder, days, last, seed, events, stories, first)
-    settings = Settings.load(config)
-    people = People(settings, plot, Company.make(seed))
-    failed = _nights(settings, [first + n * DAY for n in range(days)], plot, people)
+    gateway = Gateway(folder / "logs" / "hoop")
+    with served(gateway) as url:
+        config, plot = _make(folder, days, last, seed, events, stories, first, url)
+        settings = Settings.load(config)
+        people = People(settings, plot, Company.make(seed))
+        failed = _nights(settings, [first + n * DAY for n in range(days)], plot, people, gateway)
     _last_words(settings, last, time.monotonic() - started, people)
     return 1 if failed else 0
 
@@ -67,7 +70,7 @@ def _empty(folder: Path) -> None:
     (folder / _MARK).write_text("made by `audit-pipeline demo`; removed when it is run again\n", encoding="utf-8")
 
 
-def _make(folder: Path, days: int, last: dt.date, seed: int, events: int | None, stories: bool, first: dt.date) -> tuple[Path, Plot]:  # fmt: skip
+def _make(folder: Path, days: int, last: dt.date, seed: int, events: int | None, stories: bool, first: dt.date, url: str) -> tuple[Path, Plot]:  # fmt: skip
     from audit_pipeline.demo import sources
     from audit_pipeline.demo.config import write_config
 
@@ -82,10 +85,10 @@ def _make(folder: Path, days: int, last: dt.date, seed: int, events: int | None,
             progress=lambda done, of: advance(done * days // of, "") if done * days % of == 0 else None,
         )
     say(", ".join(f"{name} {one.events:,} events in {one.files:,} files" for name, one in whole.sources.items()))
-    return write_config(folder, start=first, plot=plot), plot
+    return write_config(folder, start=first, plot=plot, url=url), plot
 
 
-def _nights(settings: Settings, days: list[dt.date], plot: Plot, people: People) -> bool:
+def _nights(settings: Settings, days: list[dt.date], plot: Plot, people: People, gateway: Gateway) -> bool:
     """Replay; whether any run failed that the stories do not let fail."""
     from audit_pipeline.nights import tell_failures
     from audit_pipeline.orchestration.runner import Runner
@@ -96,6 +99,7 @@ def _nights(settings: Settings, days: list[dt.date], plot: Plot, people: People)
         def progress(job: str, day: dt.date) -> None:
             if job == "nightly":
                 stage.set(day)
+                gateway.now = settings.as_of(day)
                 people.work(day)
             advance(max(0, (day - days[0]).days) if job == "nightly" else None, f"{day} {job}")
 

@@ -22,13 +22,14 @@ from audit_pipeline.demo.application import Application
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.files import moment, shares
 from audit_pipeline.demo.generate import DayTruth, Story
+from audit_pipeline.demo.hoop import A_DAY, Hoop
 from audit_pipeline.demo.kubernetes import Kubernetes
 from audit_pipeline.demo.linux import Linux
 from audit_pipeline.demo.plot import EVENTS_A_DAY, Plot
 
 STORIES = "stories.json"
 SHARES = {"cloudtrail": 0.29, "kubernetes": 0.30, "linux": 0.13, "app": 0.28}
-"""Of all events."""
+"""Of all events; the gateway's sessions (`hoop`) come on top of them."""
 
 
 class Maker(Protocol):
@@ -108,7 +109,7 @@ def make(
     plan = planning.plan(company, start, days, seed, plot.calendar) if stories else None
     taken = {plan.silence, plan.burst.day} if plan else set()
     plot = cases.make(company, plot, seed, events / days, taken)
-    steps = days * len(SHARES)
+    steps = days * (len(SHARES) + 1)
     cloud = cloudtrail.generate(
         root, days=days, end=end, seed=seed, events=int(events * SHARES["cloudtrail"]), stories=stories, calendar=plot.calendar, cases=plot.cases,
         progress=(lambda done, _: progress(done, steps)) if progress else None,
@@ -120,9 +121,13 @@ def make(
         Kubernetes(logs / "kubernetes", company, plot, seed),
         Linux(logs / "linux", company, plot, seed),
         Application(logs / "app", plot, seed),
+        Hoop(logs / "hoop", company, plot, seed),
     ]
+    working = sum(1.0 if plot.calendar.is_working(start + n * DAY) else Hoop.weekend for n in range(days))
     for at, maker in enumerate(makers, 1):
-        counts = shares(plot.calendar, start, days, int(events * SHARES[maker.name]), maker.weekend)
+        of_all = SHARES.get(maker.name)
+        n = int(A_DAY * working) if of_all is None else int(events * of_all)
+        counts = shares(plot.calendar, start, days, n, maker.weekend)
         found[maker.name] = _written(maker, start, counts, (lambda done, at=at: progress(at * days + done, steps)) if progress else None)  # type: ignore[misc]  # fmt: skip
         planted += maker.stories
     order = sorted(planted, key=lambda story: (story.start, story.kind, story.source))

@@ -1,4 +1,4 @@
-"""The other three sources of the demo, read back by plain JSON and regular expressions and by the pipeline's own formats."""
+"""The other sources of the demo, read back by plain JSON and regular expressions and by the pipeline's own formats."""
 
 from __future__ import annotations
 
@@ -87,11 +87,12 @@ def test_truth_is_written_as_returned_and_every_source_has_its_share(made: Made)
     assert sum(one["events"] for one in told["sources"].values()) == told["events"]
     for name, share in sources.SHARES.items():
         assert abs(told["sources"][name]["events"] / told["events"] - share) < 0.04, name
-        assert len(told["sources"][name]["days"]) == DAYS
+    assert {len(one["days"]) for one in told["sources"].values()} == {DAYS}
 
 
 @pytest.mark.parametrize(
-    ("source", "form"), [("kubernetes", "kubernetes_audit"), ("linux", "linux_auth"), ("app", "app_requests")]
+    ("source", "form"),
+    [("kubernetes", "kubernetes_audit"), ("linux", "linux_auth"), ("app", "app_requests"), ("hoop", "hoop")],
 )
 def test_our_formats_reject_nothing_and_count_as_the_truth_does(made: Made, source: str, form: str) -> None:
     mapping = config.MAPPING if source == "app" else None
@@ -248,6 +249,7 @@ def test_no_account_is_tried_often_enough_to_be_a_burst(made: Made) -> None:
 def test_addresses_are_reserved_for_examples(made: Made) -> None:
     found = {address for event in objects(made, "kubernetes") for address in event["sourceIPs"]}
     found |= {one["client"] for one in objects(made, "app") if "client" in one}
+    found |= {one["client_ip"] for one in objects(made, "hoop") if "client_ip" in one}
     found |= {match[1] for file in made.files("linux") for line in lines(file) if (match := re.search(r"(?:from|user \S+) ([0-9a-f:.]+) port", line))}  # fmt: skip
     assert len(found) > 100
     assert all(any(ipaddress.ip_address(one) in net for net in RESERVED) for one in found)
@@ -255,7 +257,7 @@ def test_addresses_are_reserved_for_examples(made: Made) -> None:
 
 def test_what_the_configuration_names_is_there_and_right(made: Made) -> None:
     settings = _settings(made)
-    assert list(settings.sources) == ["cloudtrail", "kubernetes", "linux", "app"]
+    assert list(settings.sources) == ["cloudtrail", "kubernetes", "linux", "app", "hoop"]
     assert all(list(made.root.glob(pattern)) for one in settings.sources.values() for pattern in one.paths)
     assert len(settings.teams) == 3
     rules, errors = load_noise(settings)
@@ -266,6 +268,7 @@ def test_what_the_configuration_names_is_there_and_right(made: Made) -> None:
     assert inventory is not None
     listed = {(row["source"], row["account"]) for row in inventory.to_pylist()}
     users = {("kubernetes", event["user"]["username"]) for event in objects(made, "kubernetes")}
+    users |= {("hoop", one.get("user") or one["actor_email"]) for one in objects(made, "hoop")}
     assert users <= listed
     assert all(name.isascii() for source, name in listed if source == "linux")
 
