@@ -20,7 +20,7 @@ from typing import Any, Literal
 import fsspec
 
 from audit_pipeline.clock import DAY, UTC
-from audit_pipeline.sources.base import SourceError
+from audit_pipeline.sources.base import SourceError, failures
 
 Kind = Literal["CloudTrail", "CloudTrail-Digest", "CloudTrail-Insight"]
 LOGS: Kind = "CloudTrail"
@@ -72,15 +72,6 @@ class Scope:
 
 class DeniedError(SourceError):
     """A place or object that may not be read."""
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What a store that cannot be reached raises: the vendor's client has errors of its own for it."""
-    try:
-        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-    except ImportError:
-        return (OSError,)
-    return (OSError, BotoCoreError)
 
 
 class Place:
@@ -138,14 +129,14 @@ class Place:
             return bytes(self._fs.cat_file(f"{self._root}/{key}"))
         except FileNotFoundError:
             raise
-        except _failures() as error:
+        except failures() as error:
             raise _failed(self._shown(key), error) from error
 
     def find(self, key: str) -> Stored | None:
         """An object by its key; null where there is none, or none that may be seen."""
         try:
             return _stored(key, self._fs.info(f"{self._root}/{key}"))
-        except _failures():
+        except failures():
             return None
 
     def read_all(self, objects: Iterable[Stored]) -> Iterator[tuple[Stored, bytes | OSError]]:
@@ -175,7 +166,7 @@ class Place:
     def _one(self, key: str) -> bytes | OSError:
         try:
             return bytes(self._fs.cat_file(f"{self._root}/{key}"))
-        except _failures() as error:
+        except failures() as error:
             return error if isinstance(error, OSError) else OSError(str(error))
 
     def metadata(self, key: str) -> dict[str, str]:
@@ -190,7 +181,7 @@ class Place:
             return {}
         except ValueError as error:
             raise SourceError(f"{self._shown(key)}{METADATA}: is no JSON ({error}): write it anew with `aws s3api head-object`.") from error  # fmt: skip
-        except _failures() as error:
+        except failures() as error:
             raise _failed(self._shown(key), error) from error
         return {str(name).lower(): str(value) for name, value in found.items()}
 
@@ -203,7 +194,7 @@ class Place:
             return list(self._fs.ls(path, detail=True))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except _failures() as error:
+        except failures() as error:
             raise _failed(self._shown(key), error) from error
 
     def _shown(self, key: str) -> str:

@@ -27,6 +27,15 @@ class SourceError(UserError):
     """The source could not be collected; says where, why, and what to do."""
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """What a disk or object store that cannot be read raises; the vendor's client has errors of its own for one that cannot be reached."""
+    try:
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+    except ImportError:
+        return (OSError,)
+    return (OSError, BotoCoreError)
+
+
 @dataclass
 class Collection:
     """One asking: what was seen before, and what the source says while it is asked (`remarks`, `request`)."""

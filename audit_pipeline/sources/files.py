@@ -28,7 +28,7 @@ from audit_pipeline.formats.inflate import encoding_of, inflate, inflate_head
 from audit_pipeline.lake.manifest import Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import Section
-from audit_pipeline.sources.base import Collection, Opening, Probe, SourceError
+from audit_pipeline.sources.base import Collection, Opening, Probe, SourceError, failures
 from audit_pipeline.sources.identity import MAX_FILE, Found, Known, Present, continued
 
 SLICE = 32 * 2**20
@@ -110,12 +110,12 @@ class FilesSource:
             try:
                 newest.fs.cat_file(newest.path, start=0, end=1)
                 probes.append(Probe("read", True, f"newest file {newest.path}"))
-            except OSError as error:
+            except failures() as error:
                 probes.append(
                     Probe(
                         "read",
                         False,
-                        f"{newest.path}: {error.strerror or error}. Give the user that runs this the right to read it.",
+                        f"{newest.path}: {getattr(error, 'strerror', None) or error}. Give the user that runs this the right to read it.",
                     )
                 )
         return probes
@@ -138,8 +138,10 @@ class FilesSource:
                 raise SourceError(
                     f"{pattern}: cannot be listed ({error}). Give the user that runs this the right to read it."
                 ) from error
-            except OSError as error:
-                raise SourceError(f"{pattern}: cannot be listed ({error.strerror or error}).") from error
+            except failures() as error:
+                raise SourceError(
+                    f"{pattern}: cannot be listed ({getattr(error, 'strerror', None) or error})."
+                ) from error
             closed = _unreadable_folders(fs, base)
             if any(remark.detail.startswith(f"{base}: ") for remark in closed):  # nothing at all can be seen
                 raise SourceError(f"{pattern}: {closed[0].detail}")
@@ -173,8 +175,10 @@ class FilesSource:
                 data = head + handle.read(MAX_FILE) if len(head) == _HEAD else head  # a bound reserves memory
                 if encoding == "plain" and _begun(data) and not self._final(member, collection):
                     return
-        except OSError as error:
-            yield Item(b"", _replace(member, error=f"unreadable: {error.strerror or error}", size=None))
+        except failures() as error:
+            yield Item(
+                b"", _replace(member, error=f"unreadable: {getattr(error, 'strerror', None) or error}", size=None)
+            )
             return
         if len(data) > MAX_FILE:
             yield Item(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import s3fs
+from botocore.exceptions import EndpointConnectionError  # type: ignore[import-untyped]
 
 from audit_pipeline.errors import UsageError
 from audit_pipeline.lake import manifest
@@ -105,6 +107,18 @@ def test_logs_and_lake_lie_in_buckets(client: Any, tmp_path: Path) -> None:
 def test_a_bucket_that_is_not_there_is_a_failed_collection(client: Any, tmp_path: Path) -> None:
     world = World(tmp_path, glob="s3://nosuchbucket/logs/*.json")
     assert "nosuchbucket" in (world.collect().failed or "")
+
+
+def test_a_store_that_goes_away_is_a_failed_collection(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """The vendor's client has an error of its own for it, which is no `OSError`."""
+
+    def away(*_: object, **__: object) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    s3fs.S3FileSystem.clear_instance_cache()  # one that is there has its methods bound already
+    monkeypatch.setattr(s3fs.S3FileSystem, "glob", away)
+    world = World(tmp_path, glob=f"s3://{BUCKET}/*")
+    assert "cannot be listed (Could not connect" in (world.collect().failed or "")
 
 
 def test_a_query_over_a_remote_lake_reads_no_file_of_this_machine(client: Any, tmp_path: Path) -> None:
