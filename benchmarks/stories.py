@@ -26,6 +26,7 @@ from audit_pipeline.clock import DAY, SimulatedClock, midnight
 from audit_pipeline.demo import sources
 from audit_pipeline.demo.company import Company
 from audit_pipeline.demo.config import write_config
+from audit_pipeline.demo.gateway import Gateway, served
 from audit_pipeline.demo.people import People
 from audit_pipeline.demo.score import Score, score
 from audit_pipeline.detections.run import detect
@@ -46,6 +47,7 @@ from benchmarks.tables import write_section
 
 END = dt.date(2026, 11, 23)
 DAYS, EVENTS, PLACEBOS = 60, 50_000, 10
+COLLECTED = midnight(END) + 3 * DAY
 GOAL_FOUND, GOAL_VERIFIED, GOAL_SECONDS = 0.9, 0.06, 60
 _KPIS = (("failed_sign_ins", "all"), ("access_refused", "all"), ("error_rate_by_service", "service:checkout"), ("error_rate_by_service", "service:search"))  # fmt: skip
 
@@ -68,9 +70,12 @@ def seed_run(seed: int, *, stories: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="stories-") as folder:
         root = Path(folder)
         plot, _ = sources.make(root, days=DAYS, end=END, seed=seed, events=EVENTS, stories=stories)
-        settings = Settings.load(write_config(root, start=plot.start, plot=plot))
-        lake, engine = Lake.open(settings.lake_url), open_state(settings.state_url_resolved)
-        _collect(settings, lake)
+        gateway = Gateway(root / "logs" / "hoop")
+        gateway.now = COLLECTED
+        with served(gateway) as url:
+            settings = Settings.load(write_config(root, start=plot.start, plot=plot, url=url))
+            lake, engine = Lake.open(settings.lake_url), open_state(settings.state_url_resolved)
+            _collect(settings, lake)
         _events(settings, lake, plot.start)
         people = People(settings, plot, Company.make(seed))
         placebo = {} if stories else _placebos(seed, plot.start)
@@ -91,7 +96,7 @@ def seed_run(seed: int, *, stories: bool) -> Result:
 
 
 def _collect(settings: Settings, lake: Lake) -> None:
-    clock = SimulatedClock(midnight(END) + 3 * DAY)
+    clock = SimulatedClock(COLLECTED)
     for name in settings.sources:
         got = collect(settings, lake, name, END, clock)
         if got.failed:
