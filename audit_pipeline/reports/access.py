@@ -31,11 +31,12 @@ def access(inputs: Inputs) -> Row | None:
     known = states(inputs.lake, earlier)
     before = _read(inputs, earlier) if known is not None else []
     compared = {name for name, found in (known or {}).items() if found["state"] == SEEN}
+    listed = inputs.settings.approved_access is not None
     return {
-        "sources": [_source(name, found, now) for name, found in sorted(told.items())],
+        "sources": [_source(name, found, now, listed=listed) for name, found in sorted(told.items())],
         "grants": _principals(now, before, compared),
         "gone": _gone(now, before, {name for name, found in told.items() if found["state"] == SEEN}),
-        "listed": inputs.settings.approved_access is not None,
+        "listed": listed,
         "since": None if known is None else earlier.isoformat(),
     }
 
@@ -45,13 +46,13 @@ def _read(inputs: Inputs, day: dt.date) -> list[Row]:
         return [{name: plain(value) for name, value in row.items()} for row in con.sql(_ROWS).to_arrow_table().to_pylist()]  # fmt: skip
 
 
-def _source(name: str, found: dict[str, Any], rows: list[Row]) -> Row:
+def _source(name: str, found: dict[str, Any], rows: list[Row], *, listed: bool) -> Row:
     own = [row for row in rows if row["source"] == name]
     numbers = {right: len({row["principal"] for row in own if row["right"] == right}) for right in RIGHTS}
     return {
         "source": name, "state": found["state"], "seen_on": found["day"], "detail": found["detail"],
         "principals": numbers if found["state"] == SEEN else None,
-        "unapproved": len({row["principal"] for row in own if row["approved"] is False}) if found["state"] == SEEN else None,
+        "unapproved": len({row["principal"] for row in own if row["approved"] is False}) if found["state"] == SEEN and listed else None,
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from audit_pipeline.reports.daily import publish_daily
 from audit_pipeline.reports.model import build_daily
 from audit_pipeline.settings import Settings
 from audit_pipeline_tests.access.world import approval
-from audit_pipeline_tests.reports.company import CONFIG, LAST, PAYLOADS, Company
+from audit_pipeline_tests.reports.company import CONFIG, LAST, PAYLOADS, SOURCES, Company
 from audit_pipeline_tests.reports.html_check import Page
 from audit_pipeline_tests.reports.test_controls import SCOPE, counts, declare, month, own, rows_of
 
@@ -79,6 +79,13 @@ def test_a_refusal_is_told_with_what_to_ask_for_and_no_number(company: Company) 
     read = section(company)
     assert "None of three sources show" in read
     assert f"refused on {LAST}: Ask for the cluster privilege read_security." in read
+
+
+def test_without_a_list_nobody_is_counted_as_approved_or_not(company: Company) -> None:
+    days(company, [AUDITOR])
+    found = build_daily(company.settings, company.lake, company.engine, LAST, company.clock)["access"]
+    assert [(row["source"], row["unapproved"]) for row in found["sources"]] == [(name, None) for name in SOURCES]
+    assert [row["approved"] for row in found["grants"]] == [None]
 
 
 def test_hostile_principals_are_inert(company: Company) -> None:
