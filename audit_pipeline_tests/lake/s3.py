@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import fsspec
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -21,6 +22,9 @@ def server() -> Iterator[Any]:
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
+    httpx.post(
+        f"http://{host}:{port}/moto-api/reset", trust_env=False
+    )  # its buckets are those of the process: an earlier server's too
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**_WORDS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
             patch.setenv(name, value)

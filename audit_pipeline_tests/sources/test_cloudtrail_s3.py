@@ -217,6 +217,13 @@ def _exe() -> str:
     return found
 
 
+def _looks_behind_the_stream(exe: str) -> bool:
+    """Whether this version of the AWS CLI (1.46 or later) notices what follows the gzip stream of a log file."""
+    said = subprocess.run([exe, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    major, minor = said.partition("/")[2].split(".")[:2]
+    return (int(major), int(minor)) >= (1, 46)
+
+
 def _rewrite(bucket: _Bucket, change: Callable[[bytes], bytes]) -> str:
     key = bucket.logs_at[4]
     bucket.place.put(key, change(bucket.place.get(key)), {}, NOON)
@@ -282,6 +289,8 @@ def test_the_vendors_validator_says_the_same(bucket: _Bucket, name: str) -> None
     """`aws cloudtrail validate-logs` accepts what we accept, and names what we name."""
     exe = _exe()
     spoil, theirs, ours = ORACLE[name]
+    if name == "trailing data" and not _looks_behind_the_stream(exe):
+        pytest.skip("the AWS CLI is not installed in a version that looks behind the gzip stream")
     key = spoil(bucket)
     endpoint = os.environ["AWS_ENDPOINT_URL_CLOUDTRAIL"]
     argv = [exe, "cloudtrail", "validate-logs", "--trail-arn", ARN, "--start-time", "2025-06-01T00:00:00Z", "--end-time", "2025-06-02T01:00:00Z", "--s3-bucket", bucket.name, "--s3-prefix", "team", "--region", "eu-central-1", "--endpoint-url", endpoint, "--verbose"]  # fmt: skip
