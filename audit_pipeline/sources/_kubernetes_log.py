@@ -9,6 +9,8 @@ which bytes are new (`files`), what a gap means (`kubernetes`). Sources: kuberne
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 from collections.abc import Iterator
 
 import msgspec
@@ -23,6 +25,10 @@ from audit_pipeline.sources.identity import Found
 
 _HEADS = (2**16, 2**23)
 """Bytes in which the first line is looked for; an event with whole bodies may have megabytes."""
+
+
+_NOT_THERE = os.strerror(errno.ENOENT)
+"""How a file is refused that was renamed when it was opened; a log of its name may have been begun anew since."""
 
 
 class _Event(msgspec.Struct):
@@ -50,7 +56,7 @@ class RotatedLog(FilesSource):
         for item in super().collect(collection):
             if item.member.error is not None:
                 self.whole = False
-                if self._gone(item.member.name):
+                if self._gone(item.member.name) or item.member.error.endswith(_NOT_THERE):
                     continue
             elif not item.data:  # a log that was just begun has nothing yet
                 continue

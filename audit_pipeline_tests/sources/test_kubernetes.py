@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ import yaml
 
 from audit_pipeline.errors import UserError
 from audit_pipeline.lake import manifest, raw
+from audit_pipeline.lake.raw import Item
 from audit_pipeline.lake.verify import verify
 from audit_pipeline.settings import Settings
 from audit_pipeline.sources import _kubernetes_log
+from audit_pipeline.sources._kubernetes_log import RotatedLog
 from audit_pipeline.sources._kubernetes_probe import ROLES, left_out
 from audit_pipeline.sources.collect import Collected, source_of
+from audit_pipeline.sources.identity import Found
 from audit_pipeline_tests.sources.kubernetes_world import KubernetesWorld
 from audit_pipeline_tests.sources.lives import BEGIN, DAY, HOUR, KilledError
 from audit_pipeline_tests.stubs.kubernetes import SECRET, event
@@ -609,6 +612,26 @@ def test_a_source_without_paths_says_what_it_needs(tmp_path: Path) -> None:
     settings = Settings.from_text(json.dumps({"start": "2025-06-01", "sources": {"k": source}}), tmp_path / "p.yaml")
     with pytest.raises(UserError, match="type kubernetes needs paths"):
         source_of(settings, "k")
+
+
+def test_a_log_that_is_not_there_in_the_moment_it_is_opened_is_read_the_next_time(world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Renamed when it is opened, and begun anew before anybody can look whether it is gone."""
+    names = usual(world, "a", BEGIN)
+    read = RotatedLog._read
+
+    def renamed(self: RotatedLog, file: Found, *more: Any) -> Iterator[Item]:
+        Path(file.path).rename(f"{file.path}.moved")
+        items = list(read(self, file, *more))
+        Path(f"{file.path}.moved").rename(file.path)
+        yield from items
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RotatedLog, "_read", renamed)
+        got = world.night(THREE)
+    assert (codes(got), "checkpoint" in world.request(), world.uids()) == (["source_partial"], False, [])
+    assert world.rows("SELECT count(*)::INT FROM rejects") == [(0,)]
+    assert world.night(THREE + HOUR).remarks == []
+    assert world.uids() == names
 
 
 # A real writer
