@@ -124,7 +124,7 @@ def columns() -> dict[str, str]:
         "device_hostname": f"coalesce({_f('host.name')}, {_f('node.name')}, {_f('audit_node_host_name')}, {_f('audit_node_name')})",
         "http_request_uid": f"coalesce({_f('request.id')}, {_f('audit_trace_task_id')})",
         "http_request_user_agent": "nullif(r.audit_rest_request_headers.\"User-Agent\"[1], '')",
-        "api_operation": f"coalesce({_DONE}, CASE WHEN {_ACTION} IN {_listed(CALLS)} THEN coalesce({_METHOD}, {_f('audit_compliance_operation')}) END, {_ACTION})",
+        "api_operation": f"coalesce({_f('event.action')}, {_DONE}, CASE WHEN {_ACTION} IN {_listed(CALLS)} THEN coalesce({_METHOD}, {_f('audit_compliance_operation')}) END, {_ACTION})",
         "api_service_name": f"CASE WHEN {open_} THEN 'opensearch' ELSE 'elasticsearch' END",
         "api_request_uid": f"coalesce({_f('request.id')}, {_f('audit_trace_task_id')})",
         "resource_name": f"coalesce({_INDEX}, {_APIKEY}, {_f('url.path')}, {_f('audit_rest_request_path')})",

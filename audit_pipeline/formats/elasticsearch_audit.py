@@ -2,7 +2,7 @@
 
 Belongs here: framing, keys, times. Not here: what they mean (`_elasticsearch_audit`). The two are told apart by their fields:
 `event.action` is Elasticsearch's, `audit_category` OpenSearch's. Neither gives an event an id (`request.id` is that of several), so an
-event is known by its text, and equal ones of a file by their place. The text log of 6.x is not read.
+event is known by its text, and equal ones of a file by their place. The text log of 6.x is read as the JSON that followed it (`_elasticsearch_text`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit_pipeline.formats._elasticsearch_audit import RECORD, columns
+from audit_pipeline.formats._elasticsearch_text import is_text, split_text
 from audit_pipeline.formats._heads import NO_RECORD
 from audit_pipeline.formats._hits import fields_of, moment
 from audit_pipeline.formats._stamps import Fate, fate
@@ -56,15 +57,19 @@ class ElasticsearchAudit:
     def framing(self, head: bytes) -> Framing:
         """Lines where the first one is an event by itself."""
         first = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
-        return "lines" if isinstance(fields_of(first), dict) else "document"
+        return "lines" if is_text(first) or isinstance(fields_of(first), dict) else "document"
 
     def delivery_time(self, name: str) -> dt.datetime | None:  # noqa: ARG002
         """Names carry a day at most, and no delivery stamp."""
         return None
 
     def split(self, data: bytes, whole: bool) -> Split:
-        """The events of lines, arrays and documents."""
-        return split_json(data, whole=whole, containers=(), is_record=_is_record)
+        """The events of lines, arrays and documents, or of the text log's lines."""
+        return (
+            split_text(data, whole)
+            if is_text(data[:64])
+            else split_json(data, whole=whole, containers=(), is_record=_is_record)
+        )
 
     def keys(self, records: Sequence[bytes], visible: dt.datetime | None = None) -> Keys:  # noqa: ARG002
         """Each event with its place among its equals, and its time."""

@@ -45,14 +45,14 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
      {"type_uid": 300207, "status_id": 1, "actor_user_name": "elastic", "user_name": "user1", "x_actor": "elastic"}),
     (event("run_as_denied", **{"user.name": "user1", "user.run_as.name": "root"}), {"type_uid": 300207, "status_id": 2, "user_name": "root"}),
     (event("access_denied", "transport", **FROM, **WHO, action="indices:admin/auto_create", indices=["<index-{now/d+1d}>"]),
-     {"type_uid": 600301, "status_id": 2, "api_operation": "indices:admin/auto_create", "resource_name": "<index-{now/d+1d}>", "resource_type": "index", "actor_user_name": "user1", "x_read_only": False}),
+     {"type_uid": 600301, "status_id": 2, "api_operation": "access_denied", "resource_name": "<index-{now/d+1d}>", "resource_type": "index", "actor_user_name": "user1", "x_read_only": False}),
     (event("access_granted", "transport", **WHO, action="indices:data/write/bulk"), {"type_uid": 600303, "status_id": 1, "user_name": None}),
     (event("access_granted", "transport", **WHO, action="indices:data/read/mget[shard]"), {"type_uid": 600302, "x_read_only": True}),
     (event("access_granted", "transport", **WHO, action="cluster:admin/xpack/security/role/delete"), {"type_uid": 600304}),
     (event("access_granted", "transport", **WHO, action="cluster:admin/xpack/security/user/get"), {"type_uid": 600302}),
     (event("access_granted", "transport", action="indices:data/read/get", **WHO, **{"user.run_by.name": "proxy"}), {"actor_user_name": "proxy", "user_name": "user1", "x_actor": "proxy"}),
     (event("access_granted", "transport", action="x:y", **{"user.name": "elastic/fleet-server"}), {"type_uid": 600399, "x_actor_kind": "service"}),
-    (event("anonymous_access_denied", **FROM, **_PATH), {"type_uid": 600399, "status_id": 2, "api_operation": "POST", "actor_user_name": None}),
+    (event("anonymous_access_denied", **FROM, **_PATH), {"type_uid": 600399, "status_id": 2, "api_operation": "anonymous_access_denied", "actor_user_name": None}),
     (event("tampered_request", **_PATH), {"class_uid": 6003, "status_id": 2}),
     (event("connection_denied", "ip_filter", rule="deny 10.10.0.0/16", **{"origin.address": "10.10.0.20:52314"}), {"type_uid": 400105, "status_id": 2, "status_detail": "deny 10.10.0.0/16", "src_endpoint_ip": "10.10.0.20"}),
     (event("connection_granted", "ip_filter"), {"type_uid": 400101, "status_id": 1}),
@@ -130,9 +130,22 @@ def test_what_is_no_event_is_a_reject(line: Any, reason: str) -> None:
     assert parsed.summary["events"] == 2
 
 
-def test_the_text_log_of_6_is_named_as_what_it_is() -> None:
-    parsed = parse(NAME, b"[2018-06-19T05:16:15,549] [rest] [authentication_failed] origin_address=[203.0.113.9]\n")
-    assert (parsed.summary["events"], {reject.reason for reject in parsed.rejects}) == (0, {"not_a_record"})
+def test_the_text_log_of_6_is_read_as_the_json_that_followed_it() -> None:
+    """With and without a node's name, brackets and commas inside values, a line that is none."""
+    lines = [
+        b"[2018-06-19T05:16:15,549] [rest] [authentication_failed]        origin_address=[203.0.113.9], principal=[eve], uri=[/_x?a=b%2Cc]",
+        b"[2019-01-08T14:15:02,011] [node-0] [transport] [access_granted]\torigin_type=[transport], origin_address=[192.0.2.1], principal=[ann], roles=[a,b], action=[indices:data/read/search[free_context]], indices=[foo-1,foo-2], request=[X]",
+        b"[2019-01-08 not one of them",
+        b"",
+    ]
+    parsed = parse(NAME, b"\n".join(lines), mode="flat")
+    rows = [json.loads(line) for line in parsed.lines]
+    shown = [(row["actor_user_name"] or row["user_name"], row["src_endpoint_ip"], row["api_operation"], row["status_id"], row["device_hostname"]) for row in rows]  # fmt: skip
+    assert shown == [("eve", "203.0.113.9", "authentication_failed", 2, None), ("ann", "192.0.2.1", "access_granted", 1, "node-0")]  # fmt: skip
+    assert rows[1]["time"] == "2019-01-08T14:15:02.011000Z"
+    assert rows[1]["type_uid"] == 600302
+    assert "indices:data/read/search[free_context]" in rows[1]["raw_data"]
+    assert [(reject.reason, reject.offset) for reject in parsed.rejects] == [("not_a_record", len(lines[0]) + len(lines[1]) + 2)]  # fmt: skip
 
 
 @pytest.mark.slow

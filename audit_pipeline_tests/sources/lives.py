@@ -310,6 +310,10 @@ class Stage:
     """Templates of a case, and a fresh copy for each history."""
 
     def __init__(self, case: Case, root: Path) -> None:
+        shared = Path("/dev/shm")
+        if os.access(shared, os.W_OK):
+            self._folder = tempfile.TemporaryDirectory(dir=shared)
+            root = Path(self._folder.name)
         self.case, self._root = case, root
         for variant in range(case.variants):
             folder = root / f"template-{variant}"
