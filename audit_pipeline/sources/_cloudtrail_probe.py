@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._cloudtrail_api import Api
 from audit_pipeline.sources._cloudtrail_days import delivered
 from audit_pipeline.sources._cloudtrail_digests import HOUR, validate
@@ -27,7 +28,6 @@ from audit_pipeline.sources._cloudtrail_layout import (
 )
 from audit_pipeline.sources.base import Probe, SourceError
 
-MAX_SKEW_S = 120.0
 _VALIDATION = "Turn log file validation on: aws cloudtrail update-trail --name TRAIL --enable-log-file-validation"
 
 
@@ -68,9 +68,7 @@ def probes(
     if trail:
         found += _trail(api, trail)
     if api.date is not None:
-        skew = (api.date - now).total_seconds()
-        word = "ahead of" if skew > 0 else "behind"
-        found.append(Probe("clock", abs(skew) <= MAX_SKEW_S, f"AWS's clock is {abs(skew):.0f} s {word} this machine's"))
+        found.append(clock(api.date, now, "AWS's"))
     return found
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from audit_pipeline.clock import rfc3339
 from audit_pipeline.sources import _datadog_access
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._datadog import Api, DatadogSettings, Edge
 from audit_pipeline.sources.base import Probe, SourceError
 from audit_pipeline.sources.http import Http, PermissionRefusedError
@@ -20,8 +21,6 @@ SITES = (
 )  # fmt: skip
 """docs.datadoghq.com/api/latest/audit lists them with their addresses."""
 SCOPES = {"audit": "audit_logs_read", "logs": "logs_read_data"}
-MAX_SKEW_S = 60
-"""A `Date` header tells whole seconds, and the way takes time."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -50,7 +49,7 @@ def probes(http: Http, settings: DatadogSettings, now: dt.datetime) -> list[Prob
         return [*found, Probe("identity", False, f"the API key is refused: {error} Is it a key of this site?")]
     found.append(Probe("identity", True, f"{http.url} answers, the API key is valid; whose the application key is, Datadog does not tell"))  # fmt: skip
     if answer.date is not None:
-        found.append(_clock(answer.date - now))
+        found.append(clock(answer.date, now, "Datadog's"))
     edges, lacking = _newest(api, settings, now)
     held = [scope for kind in settings.reads if (scope := SCOPES[kind]) not in lacking]
     said = f"held: {', '.join(held) or 'none'}"
@@ -65,13 +64,6 @@ def _site(http: Http) -> Probe:
         plain = http.unencrypted
         return Probe("reach", not plain, f"{http.url}; keys and logs go unencrypted: use https" if plain else http.url)
     return Probe("reach", False, f"{http.url} is none of Datadog's sites: set http.url to https://api.SITE, with one of {', '.join(SITES)}")  # fmt: skip
-
-
-def _clock(skew: dt.timedelta) -> Probe:
-    seconds = abs(skew).total_seconds()
-    word = "ahead of" if skew > dt.timedelta(0) else "behind"
-    said = f"Datadog's clock is {seconds:.0f} s {word} this machine's"
-    return Probe("clock", seconds <= MAX_SKEW_S, said if seconds <= MAX_SKEW_S else f"{said}: mend this machine's")
 
 
 def _newest(api: Api, settings: DatadogSettings, now: dt.datetime) -> tuple[dict[str, Edge | str], dict[str, str]]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._hoop import ALL_SEEING, Gateway, Me
 from audit_pipeline.sources.base import Probe, SourceError
 from audit_pipeline.sources.http import Http, PermissionRefusedError
 
-MAX_SKEW_S = 60
-"""A `Date` header tells whole seconds, and the way takes time."""
 ASK = "Ask an administrator for an API key with the group auditor, and no other (web application: Settings, API keys)"
 _KEPT = "the gateway deletes nothing by itself: what is pruned in its database before a collection cannot be had"
 
@@ -38,7 +37,7 @@ def probes(http: Http, now: dt.datetime, *, audit_log: bool) -> list[Probe]:
     found = [Probe("reach", not plain, said), Probe("identity", True, f"{me.name}, role {me.role}")]
     found += [_rights(gateway, me, now, audit_log=audit_log)]
     if me.date is not None:
-        found.append(_clock(me.date - now))
+        found.append(clock(me.date, now, "the gateway's"))
     return [*found, _newest(gateway), Probe("horizon", True, _KEPT)]
 
 
@@ -56,14 +55,6 @@ def _rights(gateway: Gateway, me: Me, now: dt.datetime, *, audit_log: bool) -> P
         return Probe("rights", False, f"{error} Set options.audit_log to false where the gateway has none.")
     more = " More than is needed: the group auditor is enough" if me.role == "admin" else ""
     return Probe("rights", True, f"{held}, the admin audit log.{more}")
-
-
-def _clock(skew: dt.timedelta) -> Probe:
-    seconds = abs(skew).total_seconds()
-    word = "ahead of" if skew > dt.timedelta(0) else "behind"
-    said = f"the gateway's clock is {seconds:.0f} s {word} this machine's"
-    ok = seconds <= MAX_SKEW_S
-    return Probe("clock", ok, said if ok else f"{said}: mend the one that is wrong")
 
 
 def _newest(gateway: Gateway) -> Probe:

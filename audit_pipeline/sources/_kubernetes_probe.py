@@ -14,14 +14,13 @@ from typing import Any
 import yaml
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._kubernetes_access import NAMESPACE
 from audit_pipeline.sources._kubernetes_log import RotatedLog
 from audit_pipeline.sources._kubernetes_metrics import reader
 from audit_pipeline.sources.base import Opening, Probe, SourceError
 from audit_pipeline.sources.http import Http, PermissionRefusedError
 
-MAX_SKEW_S = 60
-"""A `Date` header tells whole seconds, and the way takes time."""
 _GROUP = "rbac.authorization.k8s.io"
 ROLES = f"""\
 kind: ClusterRole, rules: [{{nonResourceURLs: [/metrics], verbs: [get]}}, {{apiGroups: [{_GROUP}], resources: [clusterroles, clusterrolebindings], verbs: [list]}}]; \
@@ -71,9 +70,7 @@ def _server(http: Http, now: dt.datetime, logs: bool) -> Iterator[Probe]:
     yield _identity(http)
     yield _rights(http)
     if answer.date is not None:
-        skew = (answer.date - now).total_seconds()
-        word = "ahead of" if skew > 0 else "behind"
-        yield Probe("clock", abs(skew) <= MAX_SKEW_S, f"the server's clock is {abs(skew):.0f} s {word} this machine's")
+        yield clock(answer.date, now, "the server's")
     yield _counters(http, now, logs)
 
 

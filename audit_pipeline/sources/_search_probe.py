@@ -10,6 +10,7 @@ import datetime as dt
 import json
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._search import Dialect, Search, SearchSettings
 from audit_pipeline.sources._search_rights import grants, horizon_s
 from audit_pipeline.sources.base import Probe, SourceError
@@ -17,8 +18,6 @@ from audit_pipeline.sources.http import Answer, Http, PermissionRefusedError, Re
 
 RIGHTS = ("read", "view_index_metadata")
 """Of the index: pages, counts and points in time; names of its data streams and their life cycle."""
-MAX_SKEW_S = 60
-"""A `Date` header tells whole seconds, and the way takes time."""
 
 
 def role(dialect: Dialect, search: SearchSettings) -> str:
@@ -52,7 +51,7 @@ def probes(http: Http, dialect: Dialect, search: SearchSettings, now: dt.datetim
     except SourceError as error:
         return [*found, Probe("read", False, str(error))]
     if newest.date is not None:
-        found.append(_clock(newest.date - now))
+        found.append(clock(newest.date, now, "the store's"))
     if newest.value is None:
         said = (
             f"no document of {search.index} has {search.visible_field}: check options.index and options.visible_field"
@@ -76,15 +75,6 @@ def _review(http: Http, dialect: Dialect, search: SearchSettings) -> Probe:
     except SourceError as error:
         return Probe("access review", True, f"not possible: {error} Without it the report cannot say who may read or delete these logs.")  # fmt: skip
     return Probe("access review", True, f"{len({one.principal for one in found})} principals reach {search.index}")
-
-
-def _clock(skew: dt.timedelta) -> Probe:
-    seconds = abs(skew).total_seconds()
-    word = "ahead of" if skew > dt.timedelta(0) else "behind"
-    said = f"the store's clock is {seconds:.0f} s {word} this machine's"
-    return Probe(
-        "clock", seconds <= MAX_SKEW_S, said if seconds <= MAX_SKEW_S else f"{said}: mend the one that is wrong"
-    )
 
 
 def _at(value: dt.datetime, theirs: dt.datetime | None) -> str:

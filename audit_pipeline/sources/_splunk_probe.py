@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 from audit_pipeline.clock import rfc3339
+from audit_pipeline.sources._clocks import clock
 from audit_pipeline.sources._splunk import Search, SplunkSettings
 from audit_pipeline.sources._splunk_access import horizon_s, restrictions, texts
 from audit_pipeline.sources.base import Probe, SourceError
@@ -18,8 +19,6 @@ from audit_pipeline.sources.http import Http, PermissionRefusedError
 NEEDED = ("search",)
 HELPFUL = ("list_all_roles", "list_all_users", "rest_properties_get")
 """Without them nobody tells who else can reach the logs."""
-MAX_SKEW_S = 60
-"""A `Date` header tells whole seconds, and the way takes time."""
 
 
 def role(options: SplunkSettings) -> str:
@@ -55,7 +54,7 @@ def probes(http: Http, options: SplunkSettings, now: dt.datetime) -> list[Probe]
     except SourceError as error:
         return [*found, Probe("read", False, str(error))]
     if search.date is not None:
-        found.append(_clock(search.date - now))
+        found.append(clock(search.date, now, "Splunk's"))
     if oldest is None or newest is None:
         said = f"no event of {options.index} of the last {options.wide_sweep.days} days can be seen: check options.index. {wanted}"
         return [*found, Probe("read", False, said)]
@@ -93,13 +92,6 @@ def _content(data: dict[str, Any]) -> dict[str, Any]:
     entry = data.get("entry")
     content = entry[0].get("content") if isinstance(entry, list) and entry and isinstance(entry[0], dict) else None
     return content if isinstance(content, dict) else {}
-
-
-def _clock(skew: dt.timedelta) -> Probe:
-    seconds = abs(skew).total_seconds()
-    said = f"Splunk's clock is {seconds:.0f} s {'ahead of' if skew > dt.timedelta(0) else 'behind'} this machine's"
-    ok = seconds <= MAX_SKEW_S
-    return Probe("clock", ok, said if ok else f"{said}: mend the one that is wrong")
 
 
 def _at(seconds: int, theirs: dt.datetime | None) -> str:

@@ -26,6 +26,7 @@ from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import Duration, Section
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._cloudtrail_api import Api, stopped, troubles
 from audit_pipeline.sources._cloudtrail_asking import Asking, Past
 from audit_pipeline.sources._cloudtrail_days import Days, Received, content_hash, delivered
@@ -64,7 +65,8 @@ EXAMPLE = """\
 """
 SWEEP_DAYS, SWEEP_EVERY = 30, 7 * DAY
 """AWS tries to deliver for so many days what a bucket refused; so often these days are listed again."""
-MAX_SKEW = dt.timedelta(minutes=2)
+AHEAD = dt.timedelta(minutes=2)
+"""So far in the future a delivery may be named: the clock of who names it is not ours."""
 
 
 class Options(Section):
@@ -167,22 +169,13 @@ class CloudTrailSource:
     def _request(self, asking: Asking, found: list[Scope]) -> dict[str, Any]:
         past, now = asking.past, asking.collection.now
         swept = past.swept if past.swept and now - past.swept < SWEEP_EVERY and past.checkpoint else now
-        until = rfc3339(min(now, self._theirs(asking.collection)) - self._options.lag)
+        until = rfc3339(
+            earlier(asking.collection, self._api.date, "AWS's", "its deliveries are stamped by it") - self._options.lag
+        )
         return {
             "from": rfc3339(self._opening.start), "to": until, "window": [rfc3339(midnight(asking.first)), until], "selector": self._selector,
             "url": self._place.url, "scopes": sorted({*past.scopes, *map(str, found)}), "swept": rfc3339(swept),
         }  # fmt: skip
-
-    def _theirs(self, collection: Collection) -> dt.datetime:
-        """AWS's clock, where it was asked for anything; said where it is not ours."""
-        theirs = self._api.date
-        if theirs is None or collection.simulated:
-            return collection.now
-        skew = (theirs - collection.now).total_seconds()
-        if abs(skew) > MAX_SKEW.total_seconds():
-            word = "ahead of" if skew > 0 else "behind"
-            collection.remarks.append(Remark("future", f"AWS's clock is {abs(skew):.0f} s {word} this machine's: mend this machine's"))  # fmt: skip
-        return theirs
 
     def _scope(self, asking: Asking, scope: Scope) -> Iterator[Item]:
         """One account's one region: digests are listed, log files read, and then the one held against the other."""
@@ -217,7 +210,7 @@ class CloudTrailSource:
             at = delivered(one.name)
             if at is None:
                 asking.strange += 1
-            elif at > asking.collection.now + MAX_SKEW or (asking.collection.simulated and at > asking.collection.now):
+            elif at > asking.collection.now + AHEAD or (asking.collection.simulated and at > asking.collection.now):
                 asking.later += 1
             else:
                 found.append(one)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._datadog import Api, DatadogSettings, Page, Part, moment_of
 from audit_pipeline.sources._datadog_access import grants
 from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
@@ -51,8 +52,6 @@ EXAMPLE = """\
 
 RECOUNTED_DAYS = 7
 """So many whole days before the end of a window are counted at Datadog: later logs show in them."""
-MAX_SKEW = dt.timedelta(minutes=1)
-"""Difference of clocks that is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -177,14 +176,7 @@ class DatadogSource:
 
     def _until(self, collection: Collection, theirs: dt.datetime | None) -> dt.datetime:
         """The end of the window: `lag` before now, by the clock that is behind; whole seconds."""
-        now = collection.now
-        if theirs is not None and not collection.simulated:
-            skew = theirs - now
-            if abs(skew) > MAX_SKEW:
-                word = "ahead" if skew > dt.timedelta(0) else "behind"
-                detail = f"Datadog's clock is {abs(skew).total_seconds():.0f} s {word}: mend this machine's, windows are cut by it"
-                collection.remarks.append(Remark("future", detail))
-            now = min(now, theirs)
+        now = earlier(collection, theirs, "Datadog's", "windows are cut by it")
         return (now - self._settings.lag).replace(microsecond=0)
 
     def _first(self, past: _Past, tallies: dict[str, int], until: dt.datetime) -> dt.datetime:

@@ -21,6 +21,7 @@ from typing import Any
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search, SearchSettings
 from audit_pipeline.sources._search_rights import grants, horizon_s
 from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
@@ -57,8 +58,6 @@ EXAMPLE = (
 
 RECOUNTED_DAYS = 7
 """So many whole days before the end of a window are counted at the store: later documents show in them."""
-MAX_SKEW = dt.timedelta(minutes=1)
-"""Difference of clocks that is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -144,15 +143,7 @@ class SearchSource:
 
     def _until(self, collection: Collection, theirs: dt.datetime | None) -> dt.datetime:
         """The end of the window: `lag` before now, by the clock that is behind."""
-        now = collection.now
-        if theirs is not None and not collection.simulated:
-            skew = theirs - now
-            if abs(skew) > MAX_SKEW:
-                word = "ahead" if skew > dt.timedelta(0) else "behind"
-                detail = f"the store's clock is {abs(skew).total_seconds():.0f} s {word}: mend it, its stamps are wrong"
-                collection.remarks.append(Remark("future", detail))
-            now = min(now, theirs)
-        return now - self._search.lag
+        return earlier(collection, theirs, "the store's") - self._search.lag
 
     def _first(self, past: _Past, until: dt.datetime) -> dt.datetime:
         """The begin of the window: all where nothing was read yet, or where `start` was moved back."""

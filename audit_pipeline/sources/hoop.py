@@ -24,14 +24,13 @@ from audit_pipeline.formats.hoop import is_final
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import Duration, Section
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._hoop import ACTS, SECOND, SESSIONS, Gateway, Me, Page, moment_of
 from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, Right, SourceError
 from audit_pipeline.sources.http import json_value
 
 RECOUNTED_DAYS = 7
 """So many whole days before the end of a window are counted at the gateway: later records show in them."""
-MAX_SKEW = dt.timedelta(minutes=1)
-"""Difference of clocks that is not worth a word."""
 _RIGHTS: dict[str, tuple[Right, ...]] = {"admin": ("read", "stop"), "auditor": ("read",)}
 """An admin may change connections, rules and who is admin, and kill sessions; the API deletes no session, for nobody."""
 
@@ -188,17 +187,7 @@ class HoopSource:
 
     def _until(self, collection: Collection, theirs: dt.datetime | None) -> dt.datetime:
         """The end of the window in whole seconds: `lag` before now, by the clock that is behind."""
-        now = collection.now
-        if theirs is not None and not collection.simulated:
-            skew = theirs - now
-            if abs(skew) > MAX_SKEW:
-                word = "ahead" if skew > dt.timedelta(0) else "behind"
-                detail = (
-                    f"the gateway's clock is {abs(skew).total_seconds():.0f} s {word}: mend it, its stamps are wrong"
-                )
-                collection.remarks.append(Remark("future", detail))
-            now = min(now, theirs)
-        return (now - self._options.lag).replace(microsecond=0)
+        return (earlier(collection, theirs, "the gateway's") - self._options.lag).replace(microsecond=0)
 
     def _first(self, past: _Past, until: dt.datetime) -> dt.datetime:
         """The begin of the window: all where nothing was read yet, or where `start` was moved back."""

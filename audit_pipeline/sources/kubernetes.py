@@ -24,6 +24,7 @@ from audit_pipeline.clock import rfc3339
 from audit_pipeline.lake.manifest import Remark
 from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import Section
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._kubernetes_account import Account, last, stretch
 from audit_pipeline.sources._kubernetes_log import RotatedLog
 from audit_pipeline.sources._kubernetes_metrics import Counters, reader
@@ -46,8 +47,6 @@ EXAMPLE = """\
 METRICS_TRIES = 3
 METRICS_FAILED = "source_partial"
 """It lowers the day: a drop would go unseen. The next reading of the same process heals a day that is collected again."""
-MAX_SKEW = dt.timedelta(minutes=1)
-"""Difference of clocks that is not worth a word."""
 
 
 class Options(Section):
@@ -134,7 +133,9 @@ class KubernetesSource:
         if answer.date is None:
             return found
         if not collection.simulated and "clock" not in collection.request:
-            _clock(answer.date - collection.now, collection)
+            # told by the first reading: the second one comes after the files, however long they take
+            collection.request["clock"] = int((answer.date - collection.now).total_seconds())
+            earlier(collection, answer.date, "the API server's")
         return replace(found, read=answer.date)
 
     def _policy(self, collection: Collection) -> None:
@@ -156,16 +157,6 @@ class KubernetesSource:
                 f"(SHA-256 {past.request['policy'][:12]}… before, {found[:12]}… now): what is logged may differ"
             )
             collection.remarks.append(Remark("policy_changed", detail))
-
-
-def _clock(skew: dt.timedelta, collection: Collection) -> None:
-    """Told by the first reading: the second one comes after the files, however long they take."""
-    seconds = int(skew.total_seconds())
-    collection.request["clock"] = seconds
-    if abs(skew) > MAX_SKEW:
-        word = "ahead" if seconds > 0 else "behind"
-        detail = f"the API server's clock is {abs(seconds)} s {word}: mend it, its stamps are wrong"
-        collection.remarks.append(Remark("future", detail))
 
 
 def _begins(log: RotatedLog, collection: Collection) -> dict[str, Any]:

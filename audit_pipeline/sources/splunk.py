@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from audit_pipeline.clock import DAY, midnight, rfc3339
 from audit_pipeline.lake.manifest import Entry, Member, Remark
 from audit_pipeline.lake.raw import Item
+from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._splunk import Message, Search, SplunkSettings, Stretch, shown
 from audit_pipeline.sources._splunk_access import grants, horizon_s, restrictions
 from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
@@ -50,8 +51,6 @@ EXAMPLE = """\
 """
 RECOUNTED_DAYS = 7
 """So many whole days before the end of a window are counted at Splunk."""
-MAX_SKEW = dt.timedelta(minutes=1)
-"""Difference of clocks that is not worth a word."""
 AHEAD_S = 86_400
 """Seconds by which an event may be dated into the future in the usual searches."""
 LONGEST_STEP_S = 86_400
@@ -171,17 +170,7 @@ class SplunkSource:
 
     def _until(self, collection: Collection, theirs: dt.datetime | None) -> int:
         """The end of the window: `lag` before now, by the clock that is behind, in whole seconds as index times are."""
-        now = collection.now
-        if theirs is not None and not collection.simulated:
-            skew = theirs - now
-            if abs(skew) > MAX_SKEW:
-                word = "ahead" if skew > dt.timedelta(0) else "behind"
-                detail = (
-                    f"Splunk's clock is {abs(skew).total_seconds():.0f} s {word}: mend it, its index times are wrong"
-                )
-                collection.remarks.append(Remark("future", detail))
-            now = min(now, theirs)
-        return _seconds(now - self._options.lag)
+        return _seconds(earlier(collection, theirs, "Splunk's", "its index times are wrong") - self._options.lag)
 
     def _first(self, past: _Past, until: int) -> int:
         """The begin of the window: all where nothing was read yet, or where `start` was moved back; less `look_back`."""
