@@ -42,7 +42,7 @@ def split_hits(data: bytes, whole: bool) -> Split:
             page = _patiently(data)
         if page is not None:
             return Split([_record(hit) for hit in page])
-    return split_json(data, whole=whole, containers=(), is_record=_is_record)
+    return split_json(data, whole=whole, containers=(), is_record=is_record)
 
 
 def _patiently(data: bytes) -> list[dict[str, bytes]] | None:
@@ -59,7 +59,8 @@ def _record(hit: Mapping[str, msgspec.Raw | bytes]) -> bytes:
     return b"{" + b",".join(b'"%b":%b' % (key.encode(), bytes(hit[key])) for key in KEPT if key in hit) + b"}"
 
 
-def _is_record(value: Mapping[str, object]) -> bool:
+def is_record(value: Mapping[str, object]) -> bool:
+    """Whether an object among others is a hit, or a document by itself."""
     return "_source" in value or "@timestamp" in value
 
 
@@ -96,7 +97,7 @@ def key_of(fields: Mapping[str, Any]) -> bytes | None:
     return json.dumps(found).encode() if isinstance(found, str) and found else None
 
 
-def version_of(fields: dict[str, Any] | str) -> int:
+def version_of(fields: Mapping[str, Any]) -> int:
     """The document's version, 0 where it is not told: of several the greatest is the newest."""
-    found = fields.get("_version") if isinstance(fields, dict) else None
+    found = fields.get("_version")
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**62 else 0

@@ -6,6 +6,8 @@ Belongs here: the protocol and its small types. Not here: any system (one module
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -46,6 +48,17 @@ class Collection:
     """whether `now` is made up: what lies after it is then no surprise"""
     remarks: list[Remark] = field(default_factory=list)
     request: dict[str, Any] = field(default_factory=dict)
+
+
+def selector(chosen: list[Any]) -> str:
+    """What stands for a selection in an entry: with another one nothing of it was read yet."""
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def last_whole(known: list[Entry], chosen: str) -> dict[str, Any] | None:
+    """The request of the newest collection of a selection that was whole; null where there is none."""
+    requests = (entry.request for entry in reversed(known))
+    return next((one for one in requests if one.get("selector") == chosen and one.get("checkpoint")), None)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ checkpoint move. Digests are listed before the log files: what they name had bee
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +41,7 @@ from audit_pipeline.sources._cloudtrail_layout import (
     Stored,
     scopes,
 )
-from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError, selector
 
 EXAMPLE = """\
   cloudtrail_prod:
@@ -137,8 +135,7 @@ class CloudTrailSource:
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = self._options
-        text = json.dumps([chosen.url, chosen.organization, sorted(chosen.accounts), sorted(chosen.regions)])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return selector([chosen.url, chosen.organization, sorted(chosen.accounts), sorted(chosen.regions)])
 
     def _asking(self, collection: Collection, past: Past) -> Asking:
         proof = self._first(past, collection.now)

@@ -12,8 +12,6 @@ stands in the chain's own entries, as `elasticsearch` has it. An answer that say
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +22,7 @@ from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._datadog import Api, DatadogSettings, Page, Part, moment_of
 from audit_pipeline.sources._datadog_access import grants
-from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError, last_whole, selector
 
 Options = DatadogSettings
 EXAMPLE = """\
@@ -67,14 +65,13 @@ class _Past:
     """by kind, the oldest event that there was"""
 
     @classmethod
-    def of(cls, entries: list[Entry], selector: str) -> _Past:
-        for entry in reversed(entries):
-            request = entry.request
-            if request.get("selector") == selector and request.get("checkpoint"):
-                begin, end = (dt.datetime.fromisoformat(request[key]) for key in ("from", "checkpoint"))
-                oldest = {kind: dt.datetime.fromisoformat(at) for kind, at in (request.get("oldest") or {}).items()}
-                return cls(end, begin, request.get("tallies") or {}, oldest)
-        return cls()
+    def of(cls, entries: list[Entry], chosen: str) -> _Past:
+        request = last_whole(entries, chosen)
+        if request is None:
+            return cls()
+        begin, end = (dt.datetime.fromisoformat(request[key]) for key in ("from", "checkpoint"))
+        oldest = {kind: dt.datetime.fromisoformat(at) for kind, at in (request.get("oldest") or {}).items()}
+        return cls(end, begin, request.get("tallies") or {}, oldest)
 
 
 @dataclass
@@ -123,7 +120,7 @@ class DatadogSource:
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = [self._opening.source.http and self._opening.source.http.url, self._settings.query, self._settings.indexes, [part.name for part in self._settings.parts]]  # fmt: skip
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        return selector(chosen)
 
     def collect(self, collection: Collection) -> Iterator[Item]:
         """The pages from the last whole collection, less `look_back`, up to `lag` before now.

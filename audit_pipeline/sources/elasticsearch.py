@@ -12,8 +12,6 @@ the same entry that makes the pages durable, so it cannot be ahead of them. A wi
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +22,7 @@ from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._search import DIALECTS, TIME_FIELD, Dialect, Page, Search, SearchSettings
 from audit_pipeline.sources._search_rights import grants, horizon_s
-from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError, last_whole, selector
 from audit_pipeline.sources.http import Http
 
 Options = SearchSettings
@@ -73,18 +71,17 @@ class _Past:
     horizon_s: float | None = None
 
     @classmethod
-    def of(cls, entries: list[Entry], selector: str) -> _Past:
-        for entry in reversed(entries):
-            request = entry.request
-            if request.get("selector") == selector and request.get("checkpoint"):
-                return cls(
-                    dt.datetime.fromisoformat(request["checkpoint"]),
-                    dt.datetime.fromisoformat(request["from"]),
-                    request.get("counted") or {},
-                    any(found.members for found in entries),
-                    request.get("horizon_s"),
-                )
-        return cls()
+    def of(cls, entries: list[Entry], chosen: str) -> _Past:
+        request = last_whole(entries, chosen)
+        if request is None:
+            return cls()
+        return cls(
+            dt.datetime.fromisoformat(request["checkpoint"]),
+            dt.datetime.fromisoformat(request["from"]),
+            request.get("counted") or {},
+            any(found.members for found in entries),
+            request.get("horizon_s"),
+        )
 
 
 def open_source(opening: Opening) -> SearchSource:
@@ -104,7 +101,7 @@ class SearchSource:
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = [self._search.index, self._search.query, self._search.visible_field]
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+        return selector(chosen)
 
     def collect(self, collection: Collection) -> Iterator[Item]:
         """The pages of the window from the last whole collection, less `look_back`, up to `lag` before now.

@@ -11,8 +11,6 @@ gateway sends it; `/api/reviews` is not read: it has neither window nor pages, a
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +24,7 @@ from audit_pipeline.lake.raw import Item
 from audit_pipeline.sections import Duration, Section
 from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._hoop import ACTS, SECOND, SESSIONS, Gateway, Me, Page, moment_of
-from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, Right, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, Right, SourceError, last_whole, selector
 from audit_pipeline.sources.http import json_value
 
 RECOUNTED_DAYS = 7
@@ -80,18 +78,17 @@ class _Past:
     """the lists that had anything"""
 
     @classmethod
-    def of(cls, entries: list[Entry], selector: str) -> _Past:
-        for entry in reversed(entries):
-            request = entry.request
-            if request.get("selector") == selector and request.get("checkpoint"):
-                return cls(
-                    dt.datetime.fromisoformat(request["checkpoint"]),
-                    dt.datetime.fromisoformat(request["from"]),
-                    request.get("counted") or {},
-                    request.get("open") or {},
-                    frozenset(request.get("seen") or ()),
-                )
-        return cls()
+    def of(cls, entries: list[Entry], chosen: str) -> _Past:
+        request = last_whole(entries, chosen)
+        if request is None:
+            return cls()
+        return cls(
+            dt.datetime.fromisoformat(request["checkpoint"]),
+            dt.datetime.fromisoformat(request["from"]),
+            request.get("counted") or {},
+            request.get("open") or {},
+            frozenset(request.get("seen") or ()),
+        )
 
 
 @dataclass
@@ -138,7 +135,7 @@ class HoopSource:
     @property
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
-        return hashlib.sha256(json.dumps(self._kinds).encode()).hexdigest()[:16]
+        return selector(list(self._kinds))
 
     @property
     def _kinds(self) -> list[str]:

@@ -12,8 +12,6 @@ stands in the chain's own entries: `request.checkpoint` of the newest one that w
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,7 +22,7 @@ from audit_pipeline.lake.raw import Item
 from audit_pipeline.sources._clocks import earlier
 from audit_pipeline.sources._splunk import Message, Search, SplunkSettings, Stretch, shown
 from audit_pipeline.sources._splunk_access import grants, horizon_s, restrictions
-from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError
+from audit_pipeline.sources.base import Collection, Grant, Opening, Probe, SourceError, last_whole, selector
 from audit_pipeline.sources.http import TooLargeError
 
 Options = SplunkSettings
@@ -83,19 +81,18 @@ class _Past:
     received: bool = False
 
     @classmethod
-    def of(cls, entries: list[Entry], selector: str) -> _Past:
-        for entry in reversed(entries):
-            request = entry.request
-            if request.get("selector") == selector and request.get("checkpoint"):
-                settled = request.get("settled") or {}
-                return cls(
-                    _seconds(request["checkpoint"]),
-                    dt.datetime.fromisoformat(request["from"]),
-                    settled.get("days") or {},
-                    _seconds(settled["before"]) if settled else 0,
-                    any(found.members for found in entries),
-                )
-        return cls()
+    def of(cls, entries: list[Entry], chosen: str) -> _Past:
+        request = last_whole(entries, chosen)
+        if request is None:
+            return cls()
+        settled = request.get("settled") or {}
+        return cls(
+            _seconds(request["checkpoint"]),
+            dt.datetime.fromisoformat(request["from"]),
+            settled.get("days") or {},
+            _seconds(settled["before"]) if settled else 0,
+            any(found.members for found in entries),
+        )
 
 
 def _seconds(moment: str | dt.datetime | dt.date) -> int:
@@ -129,7 +126,7 @@ class SplunkSource:
     def _selector(self) -> str:
         """What is read: with another selection nothing of it was read yet."""
         chosen = [self._options.index, self._options.search]
-        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:16]
+        return selector(chosen)
 
     def collect(self, collection: Collection) -> Iterator[Item]:
         """The answers of all searches from the last whole collection, less `look_back`, up to `lag` before now.
