@@ -17,7 +17,7 @@ from audit_pipeline.sources import _cloudtrail_asking, _cloudtrail_days, cloudtr
 from audit_pipeline.sources._cloudtrail_layout import DeniedError, Place, Stored
 from audit_pipeline.sources.base import Source, SourceError
 from audit_pipeline_tests.sources.cloudtrail_world import MINUTE, TrailWorld
-from audit_pipeline_tests.sources.lives import DAY, HOUR, JUDGED, Case, Mutant, Thing, World
+from audit_pipeline_tests.sources.lives import DAY, HOUR, JUDGED, Case, Life, Mutant, Thing
 from audit_pipeline_tests.stubs.cloudtrail import event, published, signing_key
 
 _FAULTS = ["read refused", "listing refused", "listing fails", "digest lost", "digests late"]
@@ -52,7 +52,7 @@ class _Delivery:
     key: str | None = None
 
 
-class _Life(TrailWorld):
+class _Life(TrailWorld, Life):
     """The engine's world over a trail; what happened by `now` is carried out when the source is opened."""
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -209,6 +209,7 @@ def _shrugged(self: Any, detail: str) -> None:
 
 class _CloudTrail(Case):
     name = "cloudtrail"
+    few = 25
     look_back = DAY
     lag = 2 * MINUTE
     mutants: ClassVar[Mapping[str, Mutant]] = {
@@ -221,7 +222,7 @@ class _CloudTrail(Case):
         "no look-back": (cloudtrail.CloudTrailSource, "_first", lambda self, past, now: (past.checkpoint or self._opening.start).date()),
     }  # fmt: skip
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         return _Life(root, seed)
 
 

@@ -12,7 +12,7 @@ from unittest import mock
 from audit_pipeline.sources import _datadog
 from audit_pipeline.sources.datadog import DatadogSource
 from audit_pipeline_tests.sources.datadog_world import DatadogWorld
-from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Mutant, Thing, World
+from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Life, Mutant, Thing
 
 _VARIANTS: list[dict[str, Any]] = [{}, {"reads": ["logs"]}, {"reads": ["logs"], "storage_tiers": ["flex", "indexes"]}]
 _WIRE = ["429", "429_reset", "429_seconds", "503", "refused", "cut", "slow", "content_type", "forbidden"]
@@ -22,7 +22,7 @@ _PAGES = DatadogSource._pages
 _UNTIED = _datadog.Api._page
 
 
-class _Life(DatadogWorld):
+class _Life(DatadogWorld, Life):
     """With faults."""
 
     def plan(self, rng: random.Random) -> None:
@@ -74,7 +74,7 @@ class _Datadog(Case):
     def __init__(self) -> None:
         self._counts = False
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         variant = _VARIANTS[seed % self.variants]
         self._counts = bool(variant)
         world = _Life(root, seed=seed, page_limit=60, window="1d", look_back="12h", lag="2m", **variant)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from audit_pipeline.formats.ecs import FORMAT
 from audit_pipeline.sources import _search, elasticsearch
 from audit_pipeline.sources.base import Source
-from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Mutant, Thing, World
+from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Life, Mutant, Thing
 from audit_pipeline_tests.sources.search_world import SearchWorld, document
 from audit_pipeline_tests.stubs.elasticsearch import Doc
 
@@ -19,7 +19,7 @@ _WIRE = ["429", "429_seconds", "429_date", "503", "refused", "cut", "slow", "con
 _PAGE = ["shards", "timed_out", "pit_lost", "again"]
 
 
-class _Life(World):
+class _Life(Life):
     """The engine's world over a search store."""
 
     source = "search"
@@ -85,7 +85,7 @@ class _Elasticsearch(Case):
         "deletion not noticed": (elasticsearch.SearchSource, "_unread", lambda self, past, oldest, until: None),
     }  # fmt: skip
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         return _Life(root, seed)
 
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 from audit_pipeline.sources import _hoop, hoop
 from audit_pipeline_tests.sources.hoop_world import HoopWorld
-from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Mutant, World
+from audit_pipeline_tests.sources.lives import HOUR, SECOND, Case, Life, Mutant
 
 _WIRE = ["429", "429_seconds", "429_date", "503", "refused", "cut", "slow", "content_type", "unauthorized", "demoted"]
 _PAGE = ["short", "short", "again"]
 
 
-class _Life(HoopWorld):
+class _Life(HoopWorld, Life):
     def plan(self, rng: random.Random) -> None:
         kinds = ["me", "count", "sessions", "acts"]
         wire = [(rng.choice(kinds), rng.choice(_WIRE)) for _ in range(rng.choice([0, 0, 1, 2]))]
@@ -62,7 +62,7 @@ class _Hoop(Case):
         "deletion not noticed": (hoop.HoopSource, "_lost", lambda *_: None),
     }  # fmt: skip
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         found = _Life(root, seed=seed, look_back="12h", lag="2m", audit_log=seed % 2 == 0)
         found.gateway.tick = random.Random(seed).choice([0, 1, 20]) * SECOND
         return found

@@ -21,7 +21,7 @@ from audit_pipeline.sources import _kubernetes_metrics as metrics
 from audit_pipeline.sources import files, kubernetes
 from audit_pipeline.sources.base import Collection, Source
 from audit_pipeline_tests.sources.kubernetes_world import KubernetesWorld
-from audit_pipeline_tests.sources.lives import BEGIN, DAY, HOUR, Case, Mutant, Thing, World
+from audit_pipeline_tests.sources.lives import BEGIN, DAY, HOUR, Case, Life, Mutant, Thing
 from audit_pipeline_tests.stubs.kubernetes import event
 
 LAG = dt.timedelta(minutes=2)
@@ -35,7 +35,7 @@ _COUNTED = {"drop", "lose", "restart", "another server"}
 """Without counters nobody can tell."""
 
 
-class _Life(KubernetesWorld):
+class _Life(KubernetesWorld, Life):
     """What happens to the log between two collections is drawn when the second begins."""
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -229,7 +229,7 @@ class _Kubernetes(Case):
         "counters may fail": (kubernetes, "METRICS_FAILED", "restarted"),  # type: ignore[dict-item]
     }  # fmt: skip
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         self._world = _Life(root, seed)
         return self._world
 

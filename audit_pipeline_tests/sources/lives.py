@@ -74,7 +74,7 @@ class Thing:
     """how long after it happened it was shown"""
 
 
-class World(Stored):
+class World(Stored, ABC):
     """One source, what it is asked with, and a lake."""
 
     source: str = SOURCE
@@ -92,23 +92,9 @@ class World(Stored):
         self.withheld: set[str] = set()
         """records that the source itself lost, so that no collection can have them; the day must tell of them all the same"""
 
-    def offer(self, things: Sequence[Thing]) -> None:
-        """What the source has, in place of what it had."""
-        raise NotImplementedError
-
-    def off(self, skew: dt.timedelta) -> None:
-        """The source's clock is wrong from now on; what was offered is stamped by it already."""
-        raise NotImplementedError
-
+    @abstractmethod
     def open(self) -> Source:
         """The source as the next collection asks it, at `now`."""
-        raise NotImplementedError
-
-    def plan(self, rng: random.Random) -> None:
-        """Faults that the next collection meets."""
-
-    def heal(self) -> None:
-        """No fault is planned any more."""
 
     def collect(self, at: dt.datetime) -> Collected:
         """For the night of the day before `at`."""
@@ -127,6 +113,28 @@ class World(Stored):
         return row["verdict"], {reason["code"]: reason["detail"] for reason in row["reasons"]}
 
 
+class Life(World):
+    """A world that the engine plays with."""
+
+    skew: dt.timedelta = dt.timedelta(0)
+
+    @abstractmethod
+    def offer(self, things: Sequence[Thing]) -> None:
+        """What the source has, in place of what it had."""
+
+    def off(self, skew: dt.timedelta) -> None:
+        """The source's clock is wrong from now on; what was offered is stamped by it already."""
+        self.skew = skew
+
+    @abstractmethod
+    def plan(self, rng: random.Random) -> None:
+        """Faults that the next collection meets."""
+
+    @abstractmethod
+    def heal(self) -> None:
+        """No fault is planned any more."""
+
+
 Mutant = tuple[Any, str, Callable[..., Any]]
 """Where, which attribute, and what stands in its place."""
 
@@ -142,13 +150,15 @@ class Case(ABC):
     """so many configurations take turns, by seed"""
     skews: tuple[int, ...] = ()
     """hours by which the source's clock may be off"""
+    few: int = 2
+    """members of a segment, where a history wants several of them"""
     forgets: bool = True
     """whether the source may delete records unread"""
     mutants: ClassVar[Mapping[str, Mutant]]
     """collectors with one fault each, which histories must find"""
 
     @abstractmethod
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         """A world below `root`; `seed` chooses the variant and what the world draws itself."""
 
     def known(self, thing: Thing) -> bool:
@@ -217,10 +227,10 @@ def _polls(rng: random.Random) -> list[dt.datetime]:
 
 
 @contextlib.contextmanager
-def _killing(rng: random.Random, world: World, *, quiet: bool) -> Iterator[None]:
+def _killing(rng: random.Random, world: Life, few: int, *, quiet: bool) -> Iterator[None]:
     """Perhaps the process ends at some request, or between a segment and its entry."""
     how = rng.choice(["request", "entry", None, None, None, None])
-    small = mock.patch.object(raw, "SEGMENT_MEMBERS", rng.choice([2, 20_000]))
+    small = mock.patch.object(raw, "SEGMENT_MEMBERS", rng.choice([few, 20_000]))
     if quiet or how is None:
         with small:
             yield
@@ -261,7 +271,7 @@ def play(case: Case, root: Path, seed: int) -> Outcome:
         if not quiet:
             world.plan(rng)
         asked.append(at)
-        with contextlib.suppress(KilledError), _killing(rng, world, quiet=quiet):
+        with contextlib.suppress(KilledError), _killing(rng, world, case.few, quiet=quiet):
             world.collect(at)
         world.heal()
     world.fired += _happened(case, things, skew)
@@ -280,7 +290,7 @@ def _happened(case: Case, things: Sequence[Thing], skew: dt.timedelta) -> Counte
     return Counter({name: 1 for name, happened in found.items() if happened})
 
 
-def _laws(case: Case, world: World, things: Sequence[Thing], asked: list[dt.datetime], verdict: str) -> list[str]:
+def _laws(case: Case, world: Life, things: Sequence[Thing], asked: list[dt.datetime], verdict: str) -> list[str]:
     whole = [e for e in manifest.entries(world.lake, world.source)[KNOWN_NIGHTS:] if e.request.get("checkpoint")]
     uids = Counter(uid for (uid,) in world.rows("SELECT metadata_uid FROM events"))
     broken = [f"{uid}: {n} events" for uid, n in uids.items() if n > 1]
@@ -322,11 +332,11 @@ class Stage:
 
     def play(self, seed: int) -> Outcome:
         """The history of that seed."""
-        with tempfile.TemporaryDirectory(dir=self._root) as folder:
-            copy = Path(folder) / "copy"
-            shutil.copytree(self._root / f"template-{seed % self.case.variants}", copy)
-            with mock.patch.object(os, "fsync"):  # nothing here takes the machine's power away
-                return play(self.case, copy, seed)
+        copy = self._root / "copy"  # always there: an engine is kept for a lake's place
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self._root / f"template-{seed % self.case.variants}", copy)
+        with mock.patch.object(os, "fsync"):  # nothing here takes the machine's power away
+            return play(self.case, copy, seed)
 
 
 def caught(stage: Stage, name: str, most: int, first: int = 0) -> int | None:

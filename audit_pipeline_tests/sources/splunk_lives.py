@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from audit_pipeline.sources import _splunk, splunk
-from audit_pipeline_tests.sources.lives import HOUR, JUDGED, SECOND, Case, Mutant, Thing, World
+from audit_pipeline_tests.sources.lives import HOUR, JUDGED, SECOND, Case, Life, Mutant, Thing
 from audit_pipeline_tests.sources.splunk_world import LAG, SplunkWorld
 
 _WIRE = ["429", "429_seconds", "503", "refused", "cut", "slow", "content_type", "unauthorized", "forbidden", "fatal_quota", "fatal", "no_lastrow", "only_preview"]  # fmt: skip
 _SAID = ["peer", "undistributed", "finalized", "truncated", "unknown", "preview", "again", "chatter"]
 
 
-class _Life(SplunkWorld):
+class _Life(SplunkWorld, Life):
     """The engine's world over a search head, some of whose indexers are slow."""
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -93,7 +93,7 @@ class _Splunk(Case):
         "an hour between two windows": (splunk.SplunkSource, "_stretches", _open_edges),
     }  # fmt: skip
 
-    def world(self, root: Path, seed: int) -> World:
+    def world(self, root: Path, seed: int) -> Life:
         return _Life(root, seed)
 
 
