@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit_pipeline.clock import DAY, SIMULATED_NOTE, SystemClock, rfc3339
 from audit_pipeline.errors import UserError
+from audit_pipeline.lake import manifest
 from audit_pipeline.lake.store import Lake
 from audit_pipeline.lake.views import connect
 from audit_pipeline.quality.reasons import LOWERING
@@ -70,6 +71,7 @@ def run_days(settings: Settings, days: list[dt.date], *, send: bool) -> int:
     nights = runner.run(days, send=send, progress=lambda job, day: say(f"{day}  {job} ..."))
     failed = tell_failures(nights)
     lake = Lake.open(settings.lake_url)
+    failed |= _tell_failed_collections(settings, lake, days)
     states = day_states(settings, lake, days)
     for state in states:
         reasons = "; ".join(state.details) or "no reason against it"
@@ -93,6 +95,21 @@ def tell_failures(nights: Sequence[Night]) -> bool:
         for check in night.crashed_checks:
             say(f"{night.day}  check {check} crashed: see it in the UI, run {night.run_id}", error=True)
     return any(not night.success or night.crashed_checks for night in nights)
+
+
+def _tell_failed_collections(settings: Settings, lake: Lake, days: Sequence[dt.date]) -> bool:
+    """Say which sources could not be collected, also where an earlier collection of the day was whole, so that its verdict stands."""
+    found = False
+    for day in days:
+        for source in settings.sources:
+            newest = next(manifest.newest_first(lake, source, day), None)
+            if newest is None or newest.request["day"] != day.isoformat():
+                continue
+            for remark in newest.remarks:
+                if remark.code == "collection_failed":
+                    say(f"{day}  {source}: this collection FAILED: {remark.detail}", error=True)
+                    found = True
+    return found
 
 
 def newest_report(lake: Lake, day: dt.date) -> str | None:

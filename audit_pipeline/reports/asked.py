@@ -182,7 +182,7 @@ def budget(inputs: Inputs, rows: list[Row]) -> Row:
     }
 
 
-def people(inputs: Inputs, kpis: list[Row]) -> list[str]:
+def people(inputs: Inputs, kpis: list[Row], access: Row | None) -> list[str]:
     """The accounts and persons that the findings name: what a mail with pseudonyms must not show.
 
     Values of a group key count as names, except those whose column says that they are none (`_NO_NAMES`), and so does a target;
@@ -197,17 +197,15 @@ def people(inputs: Inputs, kpis: list[Row]) -> list[str]:
         for detection in inputs.detections.get((row["rule_id"], row["group_key"]), []):
             found.add(detection["x_actor"])
             found |= {detection["x_target"]} if _is_account(detection["x_target"]) else set()
-    found |= _principals(inputs)
+    found |= _principals(access)
     owned = {one.removeprefix("service:") for team in inputs.settings.teams.values() for one in team.owns}
     return sorted(name for name in found if name and name not in owned | _NOBODY)
 
 
-def _principals(inputs: Inputs) -> set[str]:
-    """People among those that have rights to logs: a principal of kind `user`."""
-    from audit_pipeline.reports.access import access
-
-    rows = (access(inputs) or {"grants": [], "gone": []}) if inputs.settings.sources else {"grants": [], "gone": []}
-    kinds = [row["principal"].partition(":") for row in [*rows["grants"], *rows["gone"]]]
+def _principals(access: Row | None) -> set[str]:
+    """People among those that have rights to logs (the report's part `access`): a principal of kind `user`."""
+    rows = [*access["grants"], *access["gone"]] if access else []
+    kinds = [row["principal"].partition(":") for row in rows]
     return {name for kind, _, name in kinds if kind == "user"}
 
 

@@ -65,7 +65,7 @@ def build_daily(settings: Settings, lake: Lake, engine: sa.Engine, day: dt.date,
         "logging_changes": watching.logging_changes(found, findings),
         "kpis": kpis,
         "noise": exceptions.noise(found, day),
-        "people": asked.people(found, kpis),
+        "people": asked.people(found, kpis, work.get("access")),
         "method": method.method(found),
         "evidence": evidence,
     }

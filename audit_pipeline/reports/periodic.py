@@ -80,7 +80,7 @@ def build_periodic(settings: Settings, lake: Lake, engine: sa.Engine, period: Pe
         "reported": period_parts.reported(found, calendar),
         "corrections": period_parts.corrections(found),
         "controls": controls(found, engine, calendar, findings, kpis) if period.kind == "monthly" else None,
-        "people": asked.people(found, kpis),
+        "people": asked.people(found, kpis, work.get("access")),
         "method": _method(found, period),
         "evidence": evidence,
     }
