@@ -115,7 +115,21 @@ class Evidence:
         """What the source said of this day when it was last asked for it: being asked again and giving all heals an earlier gap."""
         made = [asking for asking in self._covering if asking.made_for(self.day)]
         asked = made[-1:] or self._covering[:1]
-        return [remark for asking in asked for remark in asking.last.remarks]
+        return [remark for asking in asked for remark in self._healing(asking).last.remarks]
+
+    def _healing(self, asked: _Asking) -> _Asking:
+        """The first later asking that read everything up to the day's end, where this one could not: what was missing was asked for again.
+
+        Only of a collector that says up to where it read everything (`request.checkpoint`), and of the same selection.
+        """
+        if asked.last.request.get("checkpoint"):
+            return asked
+        chosen, end = asked.last.request.get("selector"), midnight(self.day + DAY)
+        for later in self._askings[self._askings.index(asked) + 1 :]:
+            request = later.last.request
+            if request.get("checkpoint") and request.get("selector") == chosen and not later.failure:
+                return later if dt.datetime.fromisoformat(request["checkpoint"]) >= end else asked
+        return asked
 
     def backfilled(self, as_of: dt.datetime) -> bool:
         """Whether the first collection that covers the day came more than a day after its as-of."""

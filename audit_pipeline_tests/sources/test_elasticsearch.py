@@ -152,6 +152,32 @@ def test_a_good_answer_that_lacks_documents_is_partial_and_read_again(world: Sea
     assert world.uids() == ids
 
 
+def test_the_next_night_heals_what_the_last_one_could_not_read_and_nothing_less(world: SearchWorld) -> None:
+    """The stretch is read again from the last whole collection: once that was whole too, nothing of the day is missing any more."""
+    filled(world)
+    day = BEGIN.date()
+    world.store.plan = [("page", "shards")]
+    world.night(THREE)
+    assert "source_partial" in world.verdict(day)[1]
+    world.store.plan = [("page", "shards")]
+    world.night(THREE + DAY)
+    assert "source_partial" in world.verdict(day)[1]
+    world.night(THREE + 2 * DAY)
+    assert not {"source_partial", "mismatch"} & world.verdict(day)[1].keys()
+
+
+def test_another_selection_heals_nothing(tmp_path: Path) -> None:
+    world = SearchWorld(tmp_path)
+    filled(world)
+    world.store.plan = [("page", "shards")]
+    world.night(THREE)
+    other = SearchWorld(tmp_path, query={"match_all": {}})
+    other.store.docs = world.store.docs
+    other.night(THREE + DAY)
+    assert "checkpoint" in request_of(other)
+    assert "source_partial" in other.verdict(BEGIN.date())[1]
+
+
 def test_a_lost_point_in_time_is_opened_again_and_nothing_is_missed(world: SearchWorld) -> None:
     world.store.docs += [document(n, BEGIN + HOUR) for n in range(70)]
     world.store.plan = [("page", "pit_lost"), ("page", "pit_lost")]
