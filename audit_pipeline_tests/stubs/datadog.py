@@ -14,13 +14,12 @@ import base64
 import datetime as dt
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any
 
-from audit_pipeline_tests.stubs.wire import Reply
+from audit_pipeline_tests.stubs.wire import Misbehaving, RefusedError, Reply
 
 API_KEY, APP_KEY = "a" * 8 + "0123456789abcdef" + "b" * 8, "ddapp_" + "c" * 34
 FAULTS = (
@@ -53,27 +52,12 @@ class Event:
         return {"id": self.id, "type": "audit" if self.kind == "audit" else "log", "attributes": {**self.attributes, "timestamp": _text(self.stamp)}}  # fmt: skip
 
 
-class _RefusedError(Exception):
-    """Refused with this status and reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 @dataclass
-class Datadog:
+class Datadog(Misbehaving):
     """The stub."""
 
     now: dt.datetime
     events: list[Event] = field(default_factory=list)
-    plan: list[tuple[str, str]] = field(default_factory=list)
-    """(kind of request, fault), each fires once on the next request of its kind"""
-    fired: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    skew: dt.timedelta = dt.timedelta(0)
-    tick: dt.timedelta = dt.timedelta(0)
-    """so much passes with each request"""
     scopes: frozenset[str] = frozenset({"audit_logs_read", "logs_read_data", "user_access_read"})
     tiers: frozenset[str] = frozenset({"indexes", "flex"})
     """those that the organisation has"""
@@ -82,8 +66,6 @@ class Datadog:
     users: list[dict[str, Any]] = field(default_factory=list)
     """`email`, `roles` (names), `disabled`, `service_account`"""
     seed: int = 0
-    before: Callable[[str], None] | None = None
-    """called with the kind of each request: a test may kill the collector here"""
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,7 +86,7 @@ class Datadog:
         try:
             self._known(sent, kind)
             reply = self._troubled(fault) or self._answer(kind, path, params, sent.get("content-type"), body, fault)
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._error(error.status, str(error))
         if fault == "content_type":
             return Reply(200, b"<html>please sign in</html>", self._headers() | {"Content-Type": "text/html"})
@@ -119,19 +101,11 @@ class Datadog:
         }.get((method, path), "unknown")  # fmt: skip
         return "edge" if wanted == "page" and b'"limit":1}' in body else wanted
 
-    def _fault(self, kind: str) -> str | None:
-        for at, (wanted, fault) in enumerate(self.plan):
-            if wanted == kind:
-                del self.plan[at]
-                self.fired[fault] += 1
-                return fault
-        return None
-
     def _known(self, sent: Mapping[str, str], kind: str) -> None:
         if sent.get("dd-api-key") != API_KEY:
-            raise _RefusedError(403, f"Forbidden: API key {sent.get('dd-api-key')}")
+            raise RefusedError(403, f"Forbidden: API key {sent.get('dd-api-key')}")
         if kind != "validate" and sent.get("dd-application-key") != APP_KEY:
-            raise _RefusedError(403, f"Forbidden: application key {sent.get('dd-application-key')}")
+            raise RefusedError(403, f"Forbidden: application key {sent.get('dd-application-key')}")
 
     def _troubled(self, fault: str | None) -> Reply | None:
         if fault in ("429", "429_reset", "429_seconds"):
@@ -146,13 +120,13 @@ class Datadog:
 
     def _answer(self, kind: str, path: str, params: Mapping[str, str], content: str | None, body: bytes, fault: str | None) -> Reply:  # fmt: skip
         if kind == "unknown":
-            raise _RefusedError(404, "Not found")
+            raise RefusedError(404, "Not found")
         if body and content != "application/json":
-            raise _RefusedError(415, "Unsupported content type")
+            raise RefusedError(415, "Unsupported content type")
         if kind in ("list", "validate"):
             return self._ok({"valid": True}) if kind == "validate" else self._ok(self._list(path, params))
         if params:
-            raise _RefusedError(400, f"unknown parameters {sorted(params)}")
+            raise RefusedError(400, f"unknown parameters {sorted(params)}")
         given = json.loads(body)
         self.bodies.append(given)
         audit = path.startswith("/api/v2/audit")
@@ -163,18 +137,18 @@ class Datadog:
 
     def _may(self, scope: str) -> None:
         if scope not in self.scopes:
-            raise _RefusedError(403, f"Forbidden: Failed permission authorization checks ({scope})")
+            raise RefusedError(403, f"Forbidden: Failed permission authorization checks ({scope})")
 
     def _shown(self, kind: str, given: dict[str, Any]) -> list[Event]:
         """The events of a filter, in order: by time, and within a millisecond by an order of their own."""
         if unknown := set(given) - _FILTER[kind]:
-            raise _RefusedError(400, f"unknown in filter: {sorted(unknown)}")
+            raise RefusedError(400, f"unknown in filter: {sorted(unknown)}")
         low, high = _moment(given["from"]), _moment(given["to"])
         if low >= high:
-            raise _RefusedError(400, "from must be before to")
+            raise RefusedError(400, "from must be before to")
         tier = given.get("storage_tier", "indexes")
         if kind == "logs" and tier not in self.tiers:
-            raise _RefusedError(400, f"storage tier {tier} is not enabled")
+            raise RefusedError(400, f"storage tier {tier} is not enabled")
         word, _, value = given.get("query", "*").partition(":")
         first, last = self.includes
         found = [
@@ -188,10 +162,10 @@ class Datadog:
 
     def _search(self, kind: str, given: dict[str, Any], fault: str | None) -> dict[str, Any]:
         if unknown := (set(given) - _SEARCH) | (set(given["page"]) - {"limit", "cursor"}):
-            raise _RefusedError(400, f"unknown: {sorted(unknown)}")
+            raise RefusedError(400, f"unknown: {sorted(unknown)}")
         limit, cursor = given["page"].get("limit", 10), given["page"].get("cursor")
         if not 1 <= limit <= 1000 or given["sort"] not in ("timestamp", "-timestamp"):
-            raise _RefusedError(400, "input_validation_error(Field 'page.limit' or 'sort' is invalid)")
+            raise RefusedError(400, "input_validation_error(Field 'page.limit' or 'sort' is invalid)")
         asked = json.dumps([kind, given["filter"], given["sort"], limit])
         found = self._shown(kind, given["filter"])
         if given["sort"] == "-timestamp":
@@ -229,15 +203,15 @@ class Datadog:
 
     def _after(self, cursor: str, asked: str, fault: str | None) -> tuple[str, str]:
         if fault == "expired":
-            raise _RefusedError(400, "input_validation_error(Field 'page.cursor' is invalid)")
+            raise RefusedError(400, "input_validation_error(Field 'page.cursor' is invalid)")
         before, stamp, place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if before != asked:
-            raise _RefusedError(400, "the query changed between pages")
+            raise RefusedError(400, "the query changed between pages")
         return stamp, place
 
     def _count(self, given: dict[str, Any], fault: str | None) -> dict[str, Any]:
         if set(given) != {"compute", "filter"} or given["compute"] != [{"aggregation": "count", "type": "total"}]:
-            raise _RefusedError(400, "unknown aggregation")
+            raise RefusedError(400, "unknown aggregation")
         n = len(self._shown("logs", given["filter"]))
         meta = {"elapsed": 1, "request_id": "pddv1", "status": "timeout" if fault == "timeout" else "done"}
         if fault == "warning":
@@ -250,7 +224,7 @@ class Datadog:
         if path == "/api/v2/permissions":
             return {"data": [{"type": "permissions", "id": f"p-{name}", "attributes": {"name": name, "group_name": "Log Management", "restricted": False}} for name in PERMISSIONS]}  # fmt: skip
         if unknown := set(params) - {"page[size]", "page[number]"}:
-            raise _RefusedError(400, f"unknown parameters {sorted(unknown)}")
+            raise RefusedError(400, f"unknown parameters {sorted(unknown)}")
         size, number = int(params.get("page[size]", 10)), int(params.get("page[number]", 0))
         if path == "/api/v2/roles":
             things = [{"type": "roles", "id": f"r-{name}", "attributes": {"name": name, "user_count": 0}, "relationships": {"permissions": {"data": [{"type": "permissions", "id": f"p-{one}"} for one in held]}}} for name, held in self.roles.items()]  # fmt: skip
@@ -285,9 +259,9 @@ def _moment(given: str) -> dt.datetime:
     try:
         found = dt.datetime.fromisoformat(given)
     except ValueError:
-        raise _RefusedError(400, f"{given!r} is no absolute time") from None
+        raise RefusedError(400, f"{given!r} is no absolute time") from None
     if found.tzinfo is None:
-        raise _RefusedError(400, f"{given!r} has no zone")
+        raise RefusedError(400, f"{given!r} has no zone")
     return found
 
 

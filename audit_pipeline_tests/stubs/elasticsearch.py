@@ -11,13 +11,12 @@ import datetime as dt
 import functools
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any
 
-from audit_pipeline_tests.stubs.wire import Reply
+from audit_pipeline_tests.stubs.wire import Misbehaving, Reply
 
 SECRET = "bXktaWQ6bXktc2VjcmV0LWtleQ=="
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -73,19 +72,12 @@ class _Pit:
 
 
 @dataclass
-class Store:
+class Store(Misbehaving):
     """The stub."""
 
     now: dt.datetime
     opensearch: bool = False
     docs: list[Doc] = field(default_factory=list)
-    plan: list[tuple[str, str]] = field(default_factory=list)
-    """(kind of request, fault), each fires once on the next request of its kind"""
-    fired: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    skew: dt.timedelta = dt.timedelta(0)
-    tick: dt.timedelta = dt.timedelta(0)
-    """so much passes with each request"""
     rights: frozenset[str] = frozenset({"read", "view_index_metadata"})
     indices: frozenset[str] = frozenset({"logs-audit"})
     management: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -93,8 +85,6 @@ class Store:
     largest_page: int = 10_000
     """above it the breaker trips, once it is planned"""
     seed: int = 0
-    before: Callable[[str], None] | None = None
-    """called with the kind of each request: a test may kill the collector here"""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -195,14 +185,6 @@ class Store:
 
     def _policy(self, path: str, params: Mapping[str, str], given: dict[str, Any]) -> Reply:
         return self._managed("policy")
-
-    def _fault(self, kind: str) -> str | None:
-        for at, (wanted, fault) in enumerate(self.plan):
-            if wanted == kind:
-                del self.plan[at]
-                self.fired[fault] += 1
-                return fault
-        return None
 
     def _trouble(self, fault: str | None, given: dict[str, Any]) -> Reply | None:
         if fault in ("429", "429_seconds", "429_date"):

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from typing import Any, TypeVar
 
-from audit_pipeline_tests.stubs.wire import Reply
+from audit_pipeline_tests.stubs.wire import Misbehaving, RefusedError, Reply
 
 SECRET = "hpk_Ab3fX9kLq7Zt2Vw8"
 ME = "audit-reader@example.com"
@@ -88,16 +87,8 @@ class User:
     status: str = "active"
 
 
-class _RefusedError(Exception):
-    """4xx with this message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 @dataclass
-class Gateway:
+class Gateway(Misbehaving):
     """The stub."""
 
     now: dt.datetime
@@ -107,16 +98,7 @@ class Gateway:
     role: str = "auditor"
     lists_users: bool = True
     cap: int = DEEPEST
-    plan: list[tuple[str, str]] = field(default_factory=list)
-    """(kind of request, fault), each fires once on the next request of its kind: me, count, sessions, acts, session, users"""
-    fired: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    skew: dt.timedelta = dt.timedelta(0)
-    tick: dt.timedelta = dt.timedelta(0)
-    """so much passes with each request"""
     seed: int = 0
-    before: Callable[[str], None] | None = None
-    """called with the kind of each request: a test may kill the collector here"""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -132,7 +114,7 @@ class Gateway:
         try:
             self._admit(method, headers, body, fault)
             reply = self._trouble(fault) or self._ok(self._answer(kind, path, params, fault))
-        except _RefusedError as error:
+        except RefusedError as error:
             return Reply(error.status, {"message": str(error)}, self._headers())
         if fault == "content_type":
             return Reply(200, b"<html>please sign in</html>", self._headers() | {"Content-Type": "text/html"})
@@ -143,9 +125,9 @@ class Gateway:
         sent = {name.lower(): value for name, value in headers.items()}
         keys = (sent.get("authorization"), sent.get("api-key"))
         if keys not in ((f"Bearer {SECRET}", None), (None, SECRET)) or fault == "unauthorized":
-            raise _RefusedError(401, f"access denied for {keys}")
+            raise RefusedError(401, f"access denied for {keys}")
         if method != "GET" or body:
-            raise _RefusedError(405, f"{method} is not allowed")
+            raise RefusedError(405, f"{method} is not allowed")
 
     def _kind(self, path: str, params: Mapping[str, str]) -> str:
         if path in ("/api/sessions", "/api/audit/logs"):
@@ -155,14 +137,6 @@ class Gateway:
         if path.startswith("/api/sessions/") and path.count("/") == 3:
             return "session"
         return {"/api/userinfo": "me", "/api/users": "users"}.get(path, "unknown")
-
-    def _fault(self, kind: str) -> str | None:
-        for at, (wanted, fault) in enumerate(self.plan):
-            if wanted == kind:
-                del self.plan[at]
-                self.fired[fault] += 1
-                return fault
-        return None
 
     def _trouble(self, fault: str | None) -> Reply | None:
         if fault in ("429", "429_seconds", "429_date"):
@@ -180,12 +154,12 @@ class Gateway:
 
     def _answer(self, kind: str, path: str, params: Mapping[str, str], fault: str | None) -> Any:
         if kind == "unknown":
-            raise _RefusedError(404, f"no route {path}")
+            raise RefusedError(404, f"no route {path}")
         if kind == "me":
             return {"id": "u-5", "name": "audit reader", "email": ME, "role": self.role, "groups": [self.role], "status": "active", "is_admin": self.role == "admin", "tenancy_type": "selfhosted", "org_id": "o-1"}  # fmt: skip
         if kind == "users":
             if not self.lists_users or self.role == "standard":
-                raise _RefusedError(403, "forbidden")
+                raise RefusedError(403, "forbidden")
             return [{"id": f"id-{one.email}", "name": one.email, "email": one.email, "role": one.role, "status": one.status, "groups": [one.role]} for one in self.users]  # fmt: skip
         if kind == "session":
             return self._session(path.rsplit("/", 1)[1], params)
@@ -198,22 +172,22 @@ class Gateway:
 
     def _session(self, uid: str, params: Mapping[str, str]) -> dict[str, Any]:
         if params:
-            raise _RefusedError(422, f"unknown options {sorted(params)}")
+            raise RefusedError(422, f"unknown options {sorted(params)}")
         for one in self._there(self.sessions):
             if one.id == uid:
                 if self.role == "standard" and one.user != ME:
-                    raise _RefusedError(403, "forbidden")
+                    raise RefusedError(403, "forbidden")
                 return one.data(self.now) | {"script": {"data": "SELECT 1;"}}
-        raise _RefusedError(404, "not found")
+        raise RefusedError(404, "not found")
 
     def _sessions(self, params: Mapping[str, str]) -> dict[str, Any]:
         self._known("sessions", params)
         limit, offset = int(params.get("limit", "20")), int(params.get("offset", "0"))
         if limit < 1 or not 0 <= offset <= DEEPEST:
-            raise _RefusedError(422, f'failed listing sessions, invalid "offset" option: {limit} from {offset}')
+            raise RefusedError(422, f'failed listing sessions, invalid "offset" option: {limit} from {offset}')
         mode = params.get("count", "capped")
         if mode not in ("capped", "exact", "none"):
-            raise _RefusedError(422, 'failed listing sessions, invalid "count" option')
+            raise RefusedError(422, 'failed listing sessions, invalid "count" option')
         self._same_window("sessions", offset, (params.get("start_date", ""), params.get("end_date", ""), str(limit)))
         found = [one for one in self._there(self.sessions) if self.role != "standard" or one.user == ME]
         if "start_date" in params:
@@ -228,11 +202,11 @@ class Gateway:
 
     def _acts(self, params: Mapping[str, str]) -> dict[str, Any]:
         if self.role not in ("admin", "auditor"):
-            raise _RefusedError(403, "forbidden")
+            raise RefusedError(403, "forbidden")
         self._known("acts", params)
         page, size = int(params.get("page", "1")), int(params.get("page_size", "50"))
         if page < 1 or not 1 <= size <= LIMIT:
-            raise _RefusedError(422, "page_size must be between 1 and 100")
+            raise RefusedError(422, "page_size must be between 1 and 100")
         bounds = (params.get("created_after", ""), params.get("created_before", ""), str(size))
         self._same_window("acts", page - 1, bounds)
         found = [one for one in self._there(self.acts) if _moment(bounds[0]) <= one.created <= _moment(bounds[1])]
@@ -243,11 +217,11 @@ class Gateway:
 
     def _known(self, kind: str, params: Mapping[str, str]) -> None:
         if unknown := set(params) - _PARAMS[kind]:
-            raise _RefusedError(422, f"unknown options {sorted(unknown)}")
+            raise RefusedError(422, f"unknown options {sorted(unknown)}")
 
     def _same_window(self, kind: str, place: int, window: tuple[str, ...]) -> None:
         if place and self._pages.get(kind) != window:
-            raise _RefusedError(422, "the window must not change between pages")
+            raise RefusedError(422, "the window must not change between pages")
         if not place:
             self._pages[kind] = window
 
@@ -268,9 +242,9 @@ def _moment(text: str) -> dt.datetime:
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise _RefusedError(422, f"{text!r} is in wrong format") from None
+        raise RefusedError(422, f"{text!r} is in wrong format") from None
     if found.tzinfo is None:
-        raise _RefusedError(422, f"{text!r} is in wrong format")
+        raise RefusedError(422, f"{text!r} is in wrong format")
     return found
 
 

@@ -14,13 +14,13 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from audit_pipeline_tests.stubs.wire import Reply
+from audit_pipeline_tests.stubs.wire import Misbehaving, Reply
 
 SECRET = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.dG9rZW4"
 FAULTS = (
@@ -83,7 +83,7 @@ def _micro(moment: dt.datetime) -> str:
 
 
 @dataclass
-class ApiServer:
+class ApiServer(Misbehaving):
     """The stub: one process that writes `folder/audit.log`."""
 
     folder: Path
@@ -94,15 +94,9 @@ class ApiServer:
     errors: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     started: dt.datetime | None = None
-    skew: dt.timedelta = dt.timedelta(0)
     rights: frozenset[str] = frozenset({"/metrics", "clusterroles", "clusterrolebindings", "roles", "rolebindings"})
     roles: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """kind of list to its items"""
-    plan: list[tuple[str, str]] = field(default_factory=list)
-    """(kind of request, fault), each fires once on the next request of its kind"""
-    fired: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
-    before: Callable[[str], None] | None = None
     date: bool = True
     """whether answers have a `Date`"""
 
@@ -277,14 +271,6 @@ class ApiServer:
             )
             return self._ok(given | {"status": {"allowed": wanted in self.rights}}, 201)
         return self._status(404, "NotFound", "the server could not find the requested resource")
-
-    def _fault(self, kind: str) -> str | None:
-        for at, (wanted, fault) in enumerate(self.plan):
-            if wanted == kind:
-                del self.plan[at]
-                self.fired[fault] += 1
-                return fault
-        return None
 
     def _headers(self) -> dict[str, str]:
         date = {"Date": format_datetime(self.now + self.skew, usegmt=True)} if self.date else {}

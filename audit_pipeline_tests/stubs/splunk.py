@@ -16,14 +16,14 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from audit_pipeline_tests.stubs.wire import Reply
+from audit_pipeline_tests.stubs.wire import Misbehaving, RefusedError, Reply
 
 SECRET = "eyJraWQiOiJzcGx1bmsuc2VjcmV0In0.c2VjcmV0.dG9rZW4"
 PASSWORD = "correct-horse-battery"
@@ -102,29 +102,14 @@ class Event:
         }  # fmt: skip
 
 
-class _RefusedError(Exception):
-    """Refused with this status and reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 @dataclass
-class Splunk:
+class Splunk(Misbehaving):
     """The stub."""
 
     now: dt.datetime
     events: list[Event] = field(default_factory=list)
-    plan: list[tuple[str, str]] = field(default_factory=list)
-    """(kind of request, fault), each fires once on the next request of its kind"""
-    fired: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
     searched: list[dict[str, str]] = field(default_factory=list)
     """the forms of all searches, and the path that they were sent to"""
-    skew: dt.timedelta = dt.timedelta(0)
-    tick: dt.timedelta = dt.timedelta(0)
-    """so much passes with each request"""
     old: bool = False
     """a server that has no v2 paths"""
     indexes: frozenset[str] = frozenset({"_audit"})
@@ -135,8 +120,6 @@ class Splunk:
     """of the reader's own role, such as `srchFilter`"""
     frozen_s: int | None = 188_697_600
     seed: int = 0
-    before: Callable[[str], None] | None = None
-    """called with the kind of each request: a test may kill the collector here"""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -146,7 +129,7 @@ class Splunk:
         sent = {name.lower(): value for name, value in headers.items()}
         try:
             kind, form = self._kind(method, path, params, sent, body)
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._error(error.status, "FATAL", str(error))
         self.asked[kind] += 1
         if self.before is not None:
@@ -158,7 +141,7 @@ class Splunk:
             return reply
         try:
             reply = self._answer(kind, path, form, fault)
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._error(error.status, "FATAL" if error.status == 400 else "ERROR", str(error))
         reply.fault = fault if fault in ("cut", "slow", "refused") else None
         return reply
@@ -166,39 +149,31 @@ class Splunk:
     def _kind(self, method: str, path: str, params: Mapping[str, str], sent: Mapping[str, str], body: bytes) -> tuple[str, dict[str, str]]:  # fmt: skip
         if path in ("/services/search/v2/jobs/export", "/services/search/jobs/export"):
             if "/v2/" in path and self.old:
-                raise _RefusedError(404, "Not Found")
+                raise RefusedError(404, "Not Found")
             if method != "POST" or params:
-                raise _RefusedError(405, "Method Not Allowed")
+                raise RefusedError(405, "Method Not Allowed")
             if sent.get("content-type") != "application/x-www-form-urlencoded":
-                raise _RefusedError(400, "a form is expected")
+                raise RefusedError(400, "a form is expected")
             return self._search(path, dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)))
         kinds = {"/services/server/info": "server", "/services/authentication/current-context": "context", "/services/authorization/roles": "roles", "/services/authentication/users": "users"}  # fmt: skip
         named = {"/services/data/indexes/": "index", "/services/authorization/roles/": "role"}
         kind = next((kind for begin, kind in named.items() if path.startswith(begin)), kinds.get(path))
         if kind is None:
-            raise _RefusedError(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         if method != "GET" or params.get("output_mode") != "json" or set(params) - {"output_mode", "count"}:
-            raise _RefusedError(400, "unknown argument")
+            raise RefusedError(400, "unknown argument")
         return kind, {}
 
     def _search(self, path: str, form: dict[str, str]) -> tuple[str, dict[str, str]]:
         if set(form) != _EXPORT or any(form[name] != value for name, value in _FIXED.items()):
-            raise _RefusedError(400, f"unexpected arguments: {sorted(set(form) ^ _EXPORT)}")
+            raise RefusedError(400, f"unexpected arguments: {sorted(set(form) ^ _EXPORT)}")
         if not all(form[name].isdecimal() for name in ("earliest_time", "latest_time")):
-            raise _RefusedError(400, "Invalid earliest_time.")
+            raise RefusedError(400, "Invalid earliest_time.")
         self.searched.append(form | {"path": path})
         for kind, pattern in _SEARCHES.items():
             if match := pattern.fullmatch(form["search"]):
                 return ("count" if kind == "counted" else kind), form | {name: value or "" for name, value in match.groupdict().items()}  # fmt: skip
-        raise _RefusedError(400, f"Error in 'SearchParser': unexpected search {form['search']}")
-
-    def _fault(self, kind: str) -> str | None:
-        for at, (wanted, fault) in enumerate(self.plan):
-            if wanted == kind:
-                del self.plan[at]
-                self.fired[fault] += 1
-                return fault
-        return None
+        raise RefusedError(400, f"Error in 'SearchParser': unexpected search {form['search']}")
 
     def _trouble(self, fault: str | None) -> Reply | None:
         if fault in ("429", "429_seconds"):
@@ -298,7 +273,7 @@ class Splunk:
 
     def _may(self, capability: str) -> None:
         if capability not in self.context["capabilities"]:
-            raise _RefusedError(403, f"You (user={self.context['username']}) do not have permission to perform this operation (requires capability: {capability}).")  # fmt: skip
+            raise RefusedError(403, f"You (user={self.context['username']}) do not have permission to perform this operation (requires capability: {capability}).")  # fmt: skip
 
     def _roles(self, path: str) -> Reply:
         self._may("list_all_roles")
@@ -317,7 +292,7 @@ class Splunk:
     def _index(self, path: str) -> Reply:
         name = unquote(path.rsplit("/", 1)[-1])
         if name not in self.indexes or self.frozen_s is None:
-            raise _RefusedError(404, f"Could not find object id={name}")
+            raise RefusedError(404, f"Could not find object id={name}")
         return self._listed({name: {"frozenTimePeriodInSecs": self.frozen_s, "maxTotalDataSizeMB": 500_000}})
 
 

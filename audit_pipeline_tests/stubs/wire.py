@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +35,39 @@ class Stub(Protocol):
     """Answers a request; free of sockets."""
 
     def handle(self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Reply: ...  # fmt: skip
+
+
+class RefusedError(Exception):
+    """A stub refuses a request with this status and reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(kw_only=True)
+class Misbehaving:
+    """What every stub has to go wrong by."""
+
+    plan: list[tuple[str, str]] = field(default_factory=list)
+    """(kind of request, fault), each fires once on the next request of its kind"""
+    fired: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    """requests by kind"""
+    skew: dt.timedelta = dt.timedelta(0)
+    """by which its clock is wrong"""
+    tick: dt.timedelta = dt.timedelta(0)
+    """so much passes with each request"""
+    before: Callable[[str], None] | None = None
+    """called with the kind of each request: a test may kill the collector here"""
+
+    def _fault(self, kind: str) -> str | None:
+        for at, (wanted, fault) in enumerate(self.plan):
+            if wanted == kind:
+                del self.plan[at]
+                self.fired[fault] += 1
+                return fault
+        return None
 
 
 @dataclass
