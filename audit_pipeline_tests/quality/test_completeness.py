@@ -127,6 +127,27 @@ def test_the_source_said_that_it_gave_a_part(known: World) -> None:
     assert known.judge(D)["verdict"] == "no_gap_seen"
 
 
+@pytest.mark.parametrize(("reached", "verdict"), [(at(D + DAY, 0), "no_gap_seen"), (at(D, 20), "partial")])
+def test_only_a_collection_that_reached_the_days_end_heals_it(known: World, reached: dt.datetime, verdict: str) -> None:
+    """Up to where everything was read is the collector's own word (`checkpoint`)."""
+    known.collect(D, remarks=[Remark("source_partial", "2 of 5 shards failed")], counts={D: [2000, 0]})
+    known.tables(D, steady())
+    known.collect(D + DAY, request={"checkpoint": rfc3339(reached)})
+    assert known.judge(D)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("received", "verdict", "code"), [(24, "proven", []), (23, "partial", ["mismatch"])])
+def test_the_sources_own_record_of_its_parts_proves_or_lacks(known: World, received: int, verdict: str, code: list[str]) -> None:  # fmt: skip
+    parts = {"expected": 24, "received": received, "of": "log files"}
+    known.collect(D, counts={D: [2000, 0]}, request={"attested": {D.isoformat(): parts}})
+    known.tables(D, steady())
+    row = known.judge(D)
+    assert (row["verdict"], [one for one in codes(row) if one == "mismatch"]) == (verdict, code)
+    if code:
+        found = reason(row, "mismatch")
+        assert (found["expected"], found["seen"], "24 log files" in found["detail"]) == (24, 23, True)
+
+
 def test_a_later_night_s_remark_is_not_this_day_s(known: World) -> None:
     known.put(D, steady())
     before = known.judge(D)
