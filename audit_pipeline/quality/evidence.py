@@ -58,6 +58,11 @@ class _Asking:
     def until(self) -> dt.datetime:
         return dt.datetime.fromisoformat(self.last.request.get("to") or self.last.collected_at)
 
+    def attests(self, day: dt.date) -> bool:
+        """Whether all parts of the day that the source's own record names were received."""
+        found = (self.last.request.get("attested") or {}).get(day.isoformat())
+        return found is not None and bool(found["received"] >= found["expected"])
+
     def made_for(self, day: dt.date) -> bool:
         """By its own word, else by when it was made: on the day after."""
         if self.day is not None:
@@ -118,18 +123,19 @@ class Evidence:
         return [remark for asking in asked for remark in self._healing(asking).last.remarks]
 
     def _healing(self, asked: _Asking) -> _Asking:
-        """The first later asking that read everything up to the day's end, where this one could not: what was missing was asked for again.
+        """The first later asking that had everything up to the day's end, where this one had not: what was missing was asked for again.
 
-        Only of a collector that says up to where it read everything (`request.checkpoint`), and of the same selection.
+        Only of a collector that says up to where it read everything (`request.checkpoint`), of the same selection. One that did read
+        everything, and could not prove it, is healed by one that has nothing to say and finds all parts of the day (`request.attested`).
         """
+        later = self._askings[self._askings.index(asked) + 1 :]
         if asked.last.request.get("checkpoint"):
-            return asked
+            return next((one for one in later if not one.last.remarks and one.attests(self.day)), asked)
         chosen, end = asked.last.request.get("selector"), midnight(self.day + DAY)
-        for later in self._askings[self._askings.index(asked) + 1 :]:
-            request = later.last.request
-            if request.get("checkpoint") and request.get("selector") == chosen and not later.failure:
-                return later if dt.datetime.fromisoformat(request["checkpoint"]) >= end else asked
-        return asked
+        whole = (one for one in later if one.last.request.get("checkpoint") and not one.failure)
+        same = next((one for one in whole if one.last.request.get("selector") == chosen), None)
+        reached = same is not None and dt.datetime.fromisoformat(same.last.request["checkpoint"]) >= end
+        return same if same is not None and reached else asked
 
     def backfilled(self, as_of: dt.datetime) -> bool:
         """Whether the first collection that covers the day came more than a day after its as-of."""

@@ -148,6 +148,16 @@ def test_the_sources_own_record_of_its_parts_proves_or_lacks(known: World, recei
         assert (found["expected"], found["seen"], "24 log files" in found["detail"]) == (24, 23, True)
 
 
+@pytest.mark.parametrize(("received", "remarks", "verdict"), [(24, [], "proven"), (23, [], "partial"), (24, [Remark("source_partial", "a file was altered")], "partial")])  # fmt: skip
+def test_what_was_read_and_not_proven_is_healed_by_a_proof_without_a_doubt(known: World, received: int, remarks: list[Remark], verdict: str) -> None:  # fmt: skip
+    known.collect(D, remarks=[Remark("source_partial", "a file was altered")], counts={D: [2000, 0]}, request={"checkpoint": rfc3339(at(D + DAY, 2))})  # fmt: skip
+    known.tables(D, steady())
+    assert known.judge(D)["verdict"] == "partial"
+    parts = {"expected": 24, "received": received, "of": "log files"}
+    known.collect(D + DAY, remarks=remarks, request={"checkpoint": rfc3339(at(D + 2 * DAY, 2)), "attested": {D.isoformat(): parts}})  # fmt: skip
+    assert known.judge(D)["verdict"] == verdict
+
+
 def test_a_later_night_s_remark_is_not_this_day_s(known: World) -> None:
     known.put(D, steady())
     before = known.judge(D)

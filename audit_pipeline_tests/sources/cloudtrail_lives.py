@@ -90,9 +90,8 @@ class _Life(TrailWorld, Life):
         groups: dict[object, _Delivery] = {}
         for thing in sorted(things, key=lambda one: (one.visible, one.id)):
             again = thing.late > HOUR and thing.gone is None and self._rng.random() < 0.3
-            again &= (
-                thing.visible.hour != 2
-            )  # the digest that names it is not there at three o'clock: no proof that night
+            # the digest that names it may not be there at three o'clock: then nothing proves it that night, which is said and healed by the next
+            again &= thing.visible.hour not in (1, 2)
             span = (6 * HOUR) if thing.stamp < JUDGED else (20 * MINUTE)
             group = (thing.visible - JUDGED) // span, thing.gone and (thing.gone - JUDGED) // span, again and thing.id
             groups.setdefault(group, _Delivery(thing.visible, thing.gone, [], again)).things.append(thing)

@@ -286,6 +286,19 @@ def test_a_file_delivered_again_under_its_key_is_a_member_more(tmp_path: Path) -
     assert world.uids() == ["a", "b"]
 
 
+def test_a_file_rewritten_just_before_the_night_proves_nothing_until_a_digest_names_it(world: TrailWorld) -> None:
+    """Read for the first time in a version that no digest can name yet: said that night, and healed by the next."""
+    key = _noon(world)
+    records = [event(f"noon-{n}", NOON) for n in range(3)]
+    world.trail.deliver(BEGIN + 3 * DAY + 2 * HOUR + 50 * MINUTE, *records, key=key)
+    got = world.night(2)
+    assert [remark.code for remark in got.remarks] == ["source_partial"]
+    assert world.verdict(JUDGED)[0] == "partial"
+    world.hours(24)
+    assert world.night(3).remarks == []
+    assert world.verdict(JUDGED)[0] == "proven"
+
+
 def test_once_a_week_thirty_days_are_listed_again(tmp_path: Path) -> None:
     """A file that comes six days late under the key of its own day, and without digests nobody names it."""
     world = TrailWorld(tmp_path, digests=False)
