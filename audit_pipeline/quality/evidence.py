@@ -63,6 +63,13 @@ class _Asking:
         found = (self.last.request.get("attested") or {}).get(day.isoformat())
         return found is not None and bool(found["received"] >= found["expected"])
 
+    def counts(self, day: dt.date) -> bool:
+        """Whether it read everything up to the day's end, and holds the source's own count of it."""
+        request = self.last.request
+        if day.isoformat() not in (request.get("counted") or {}) or not request.get("checkpoint"):
+            return False
+        return dt.datetime.fromisoformat(request["checkpoint"]) >= midnight(day + DAY)
+
     def made_for(self, day: dt.date) -> bool:
         """By its own word, else by when it was made: on the day after."""
         if self.day is not None:
@@ -123,19 +130,21 @@ class Evidence:
         return [remark for asking in asked for remark in self._healing(asking).last.remarks]
 
     def _healing(self, asked: _Asking) -> _Asking:
-        """The first later asking that had everything up to the day's end, where this one had not: what was missing was asked for again.
+        """The first later asking that proves the day, where this one could not: what was missing was asked for again, and is there.
 
-        Only of a collector that says up to where it read everything (`request.checkpoint`), of the same selection. One that did read
-        everything, and could not prove it, is healed by one that has nothing to say and finds all parts of the day (`request.attested`).
+        Having read everything is no proof: what was there at first may be gone by then. It takes the source's own record of all parts
+        (`request.attested`), from an asking that has nothing to say; or its count of the day (`request.counted`, which is held against
+        what was received), from one of the same selection that read everything up to the day's end (`request.checkpoint`).
         """
-        later = self._askings[self._askings.index(asked) + 1 :]
-        if asked.last.request.get("checkpoint"):
-            return next((one for one in later if not one.last.remarks and one.attests(self.day)), asked)
-        chosen, end = asked.last.request.get("selector"), midnight(self.day + DAY)
-        whole = (one for one in later if one.last.request.get("checkpoint") and not one.failure)
-        same = next((one for one in whole if one.last.request.get("selector") == chosen), None)
-        reached = same is not None and dt.datetime.fromisoformat(same.last.request["checkpoint"]) >= end
-        return same if same is not None and reached else asked
+        later = [one for one in self._askings[self._askings.index(asked) + 1 :] if not one.failure]
+        chosen = asked.last.request.get("selector")
+        proofs = (
+            one
+            for one in later
+            if (one.attests(self.day) and not one.last.remarks)
+            or (one.counts(self.day) and one.last.request.get("selector") == chosen)
+        )
+        return asked if asked.counts(self.day) else next(proofs, asked)
 
     def backfilled(self, as_of: dt.datetime) -> bool:
         """Whether the first collection that covers the day came more than a day after its as-of."""

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -127,12 +128,22 @@ def test_the_source_said_that_it_gave_a_part(known: World) -> None:
     assert known.judge(D)["verdict"] == "no_gap_seen"
 
 
-@pytest.mark.parametrize(("reached", "verdict"), [(at(D + DAY, 0), "no_gap_seen"), (at(D, 20), "partial")])
-def test_only_a_collection_that_reached_the_days_end_heals_it(known: World, reached: dt.datetime, verdict: str) -> None:
-    """Up to where everything was read is the collector's own word (`checkpoint`)."""
+@pytest.mark.parametrize(
+    ("request_", "verdict"),
+    [
+        ({"checkpoint": rfc3339(at(D + DAY, 0)), "counted": {D.isoformat(): 2000}}, "proven"),
+        ({"checkpoint": rfc3339(at(D + DAY, 0)), "counted": {D.isoformat(): 2001}}, "partial"),
+        ({"checkpoint": rfc3339(at(D + DAY, 0)), "counted": {D.isoformat(): 2000}, "selector": "other"}, "partial"),
+        ({"checkpoint": rfc3339(at(D, 20)), "counted": {D.isoformat(): 2000}}, "partial"),
+        ({"checkpoint": rfc3339(at(D + DAY, 0))}, "partial"),
+        ({"counted": {D.isoformat(): 2000}}, "partial"),
+    ],
+)
+def test_a_day_is_healed_by_a_later_proof_and_by_nothing_less(known: World, request_: dict[str, Any], verdict: str) -> None:  # fmt: skip
+    """Having read everything later proves nothing: what was there at first may be gone by then."""
     known.collect(D, remarks=[Remark("source_partial", "2 of 5 shards failed")], counts={D: [2000, 0]})
     known.tables(D, steady())
-    known.collect(D + DAY, request={"checkpoint": rfc3339(reached)})
+    known.collect(D + DAY, request=request_)
     assert known.judge(D)["verdict"] == verdict
 
 
